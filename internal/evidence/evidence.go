@@ -1,0 +1,86 @@
+// Package evidence is the one door through which decisions look at the world:
+// a Question is asked of a Source and an Answer comes back that keeps what
+// happened. The restriction engine and the address resolver see nothing else,
+// so that the same code decides for a live client, for a recorded session, for
+// a scripted zone file and for every answer that could possibly come.
+//
+// It decides nothing itself and knows no restriction.
+package evidence
+
+import (
+	"time"
+
+	"sekisho/internal/dns"
+)
+
+// Kind is what a question is about.
+type Kind uint8
+
+const (
+	// DNS asks the resolver. Name is the record type ("A", "AAAA", "MX", "NS",
+	// "TXT", "PTR"), Arg the domain name without the final dot.
+	DNS Kind = iota + 1
+	// Host asks for the addresses of a host as the system resolves it (hosts
+	// file included). Arg is the name; the records are A and AAAA.
+	Host
+	// Table looks a key up. Name is the table as configured
+	// ("hash:/etc/postfix/access"), Arg the key.
+	Table
+	// Policy asks a policy service. Name is the endpoint, Arg the request.
+	Policy
+	// Verify asks for the outcome of an address probe. Arg is the address.
+	Verify
+	// Clock asks for the time, which is in the answer's Asked.
+	Clock
+)
+
+// Question is a value: it can be a map key, be written down and be compared.
+type Question struct {
+	Kind Kind
+	Name string
+	Arg  string
+}
+
+// Status says what came of a question. Failures stay distinct: a rule that
+// treats two of them alike says so where it does.
+type Status uint8
+
+const (
+	Unknown   Status = iota // never asked
+	Found                   // an answer is there
+	NotFound                // NXDOMAIN; a table without the key
+	NoData                  // the name exists, without records of this type
+	ServFail                // DNS: the server failed
+	Timeout                 // nobody answered in time
+	Refused                 // DNS: REFUSED
+	Malformed               // an answer that makes no sense
+	Failed                  // any other failure; Reason says which
+)
+
+// Temporary reports whether asking again later may help: SERVFAIL, a time-out
+// (Postfix's DNS_RETRY).
+func (s Status) Temporary() bool { return s == ServFail || s == Timeout }
+
+// Answer is what came of a question.
+type Answer struct {
+	Status  Status
+	Value   string       // a table's value, a policy service's action
+	Records []dns.Record // DNS and Host
+	Reason  string       // what went wrong, in words for a log line
+	TTL     time.Duration
+	Asked   time.Time
+	Took    time.Duration
+}
+
+// Source answers questions. Ask blocks until there is an answer; it never
+// fails otherwise than by an Answer that says so. Implementations are safe for
+// concurrent use.
+type Source interface {
+	Ask(Question) Answer
+}
+
+// SourceFunc makes a Source of a function.
+type SourceFunc func(Question) Answer
+
+// Ask calls f.
+func (f SourceFunc) Ask(q Question) Answer { return f(q) }

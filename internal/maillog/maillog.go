@@ -1,0 +1,119 @@
+// Package maillog prints log records as Postfix prints them, so that fail2ban,
+// pflogsumm and an administrator's eye go on working:
+//
+//	Nov 24 10:33:00 mx postfix/smtpd[4711]: warning: hostname x does not resolve
+//
+// It is a slog.Handler: the attribute "service" (see Service) gives the name
+// before the process id, the level gives the word before the text (warning,
+// error, fatal), every other attribute is ignored in the line. It does not
+// rotate files; Reopen does what postlogd does for "postfix logrotate".
+// See postlogd(8) and the maillog_file parameter in postconf(5).
+package maillog
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"sekisho/internal/clock"
+)
+
+// LevelFatal is a record that ends what the service was doing; it prints
+// "fatal: " before the text.
+const LevelFatal = slog.LevelError + 4
+
+// Service names the daemon that speaks, as in "postfix/smtpd".
+func Service(name string) slog.Attr { return slog.String("service", name) }
+
+// Handler writes records to one writer, one write a line. It is safe for
+// concurrent use.
+type Handler struct {
+	out     *output
+	service string
+}
+
+type output struct {
+	mu    sync.Mutex
+	w     io.Writer
+	clock clock.Clock
+	host  string
+	pid   string
+	buf   []byte
+}
+
+// NewHandler returns a handler that stamps lines with c's time and with host's
+// first label, as syslog does.
+func NewHandler(w io.Writer, host string, c clock.Clock) *Handler {
+	short, _, _ := strings.Cut(host, ".")
+	return &Handler{
+		out:     &output{w: w, clock: c, host: short, pid: strconv.Itoa(os.Getpid())},
+		service: "postfix/master",
+	}
+}
+
+// Enabled reports whether a level is printed: everything but debug.
+func (h *Handler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+
+// WithAttrs takes the service name out of attrs.
+func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	c := *h
+	for _, a := range attrs {
+		if a.Key == "service" {
+			c.service = a.Value.String()
+		}
+	}
+	return &c
+}
+
+// WithGroup returns h: the line has no place for groups.
+func (h *Handler) WithGroup(string) slog.Handler { return h }
+
+// Handle prints one line. Control characters become '?', as Postfix does.
+func (h *Handler) Handle(_ context.Context, r slog.Record) error {
+	o := h.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := o.clock.Now().AppendFormat(o.buf[:0], "Jan _2 15:04:05 ")
+	b = append(b, o.host...)
+	b = append(b, ' ')
+	b = append(b, h.service...)
+	b = append(b, '[')
+	b = append(b, o.pid...)
+	b = append(b, "]: "...)
+	b = append(b, word(r.Level)...)
+	b = appendPrintable(b, r.Message)
+	b = append(b, '\n')
+	o.buf = b
+	if _, err := o.w.Write(b); err != nil {
+		return fmt.Errorf("maillog: %w", err)
+	}
+	return nil
+}
+
+func word(l slog.Level) string {
+	switch {
+	case l >= LevelFatal:
+		return "fatal: "
+	case l >= slog.LevelError:
+		return "error: "
+	case l >= slog.LevelWarn:
+		return "warning: "
+	}
+	return ""
+}
+
+func appendPrintable(b []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == 127 {
+			b = append(b, '?')
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}

@@ -1,0 +1,50 @@
+package restrict
+
+import (
+	"log/slog"
+
+	"sekisho/internal/mail"
+)
+
+// Note is one line that the decision leaves in the log, complete but for the
+// service's name: a warning, or a "NOQUEUE: reject: ..." line.
+type Note struct {
+	Level slog.Level // LevelInfo or LevelWarn
+	Text  string
+}
+
+// EffectKind is a thing that a decision does to the message besides accepting
+// or refusing it (access(5), OTHER ACTIONS).
+type EffectKind uint8
+
+const (
+	Hold EffectKind = iota + 1
+	Filter
+	Redirect
+	Bcc
+	Prepend
+	Discard
+)
+
+// Effect is one such thing with its argument: a transport:nexthop, an address,
+// a header.
+type Effect struct {
+	Kind EffectKind
+	Arg  string
+}
+
+// Outcome is what the server does with one command.
+type Outcome struct {
+	Reply   mail.Reply // zero: the command is accepted
+	Hangup  bool       // the connection ends without a reply
+	Notes   []Note     // to be logged in this order
+	Effects []Effect   // in order of execution; also those of a refused recipient
+	Carry   Carry      // to be handed to the evaluation of the next command
+}
+
+// Carry is what an evaluation leaves for the next command of the same
+// transaction: a pending defer_if_permit (smtpd_check.c saves it from client
+// to HELO to sender to recipient).
+type Carry struct {
+	DeferIfPermit mail.Reply // zero: none
+}
