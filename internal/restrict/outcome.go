@@ -36,6 +36,7 @@ type Effect struct {
 // Outcome is what the server does with one command.
 type Outcome struct {
 	Reply   mail.Reply // zero: the command is accepted
+	Class   ErrorClass // what kind of trouble Reply reports
 	Hangup  bool       // the connection ends without a reply
 	Notes   []Note     // to be logged in this order
 	Effects []Effect   // in order of execution; also those of a refused recipient
@@ -48,3 +49,16 @@ type Outcome struct {
 type Carry struct {
 	DeferIfPermit mail.Reply // zero: none
 }
+
+// ErrorClass is the kind of trouble a refusal reports, as notify_classes in
+// postconf(5) names them. The server may have to tell postmaster.
+type ErrorClass uint8
+
+const (
+	ClassNone     ErrorClass = iota
+	ClassPolicy              // refused by a restriction
+	ClassProtocol            // the client broke the protocol
+	ClassResource            // a lookup or the disk failed
+	ClassSoftware            // the configuration is broken
+	ClassData                // a table or the directory failed
+)

@@ -1,0 +1,60 @@
+package mail
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// ValidHostname reports whether name has the form of a host name as Postfix's
+// valid_hostname sees it: labels of letters, digits, '-' and '_' up to 63
+// bytes, no '-' at either end, no empty label, at most 255 bytes in all. A
+// name of digits and dots alone passes; see IsNumericHostname.
+func ValidHostname(name string) bool {
+	if name == "" || len(name) > 255 {
+		return false
+	}
+	start := 0
+	for i := 0; i <= len(name); i++ {
+		if i < len(name) && name[i] != '.' {
+			if !isHostnameByte(name[i]) {
+				return false
+			}
+			continue
+		}
+		label := name[start:i]
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		start = i + 1
+	}
+	return true
+}
+
+func isHostnameByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
+
+// IsNumericHostname reports whether name consists of digits and dots only.
+func IsNumericHostname(name string) bool {
+	return name != "" && strings.Trim(name, "0123456789.") == ""
+}
+
+// ValidHostAddr reports whether s is an IPv4 or IPv6 address without brackets.
+// An IPv4 address whose first octet is 0 is none, except 0.0.0.0.
+func ValidHostAddr(s string) bool {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return false
+	}
+	return !a.Is4() || a.As4()[0] != 0 || a.IsUnspecified()
+}
+
+// ValidMailHostAddr reads the inside of an address literal, "192.0.2.1" or
+// "IPv6:2001:db8::1" (RFC 5321 section 4.1.3), and returns the bare address.
+func ValidMailHostAddr(s string) (addr string, ok bool) {
+	if len(s) > 5 && strings.EqualFold(s[:5], "IPv6:") {
+		a, err := netip.ParseAddr(s[5:])
+		return s[5:], err == nil && a.Is6() && a.Zone() == ""
+	}
+	return s, strings.IndexByte(s, ':') < 0 && ValidHostAddr(s)
+}
