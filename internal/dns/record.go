@@ -14,18 +14,22 @@ type Record struct {
 	Pref uint16 // MX preference
 	Data string // address, host name without final dot ("" for the null MX "."), or text
 	TTL  time.Duration
+	// First is the length of a TXT record's first character-string within
+	// Data, 0 when it is all of it; see Text.
+	First int
 }
 
-// Outcome is what came of a query.
+// Outcome is what came of a query. To Postfix on glibc, ServFail, Refused and
+// Timeout are the same: "Host not found, try again" (DNS_RETRY).
 type Outcome uint8
 
 const (
-	Success Outcome = iota + 1
-	NXDomain
-	NoData
-	ServFail
-	Refused
-	Timeout
-	Malformed
-	OtherError
+	Success    Outcome = iota + 1
+	NXDomain           // no such name, or none that can be asked for
+	NoData             // the name exists, without records of this type
+	ServFail           // the server failed
+	Refused            // the server refuses to answer
+	Timeout            // nobody answered in time, or no server is reachable
+	Malformed          // an answer that makes no sense
+	OtherError         // any other code of the server
 )

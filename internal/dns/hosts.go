@@ -1,0 +1,82 @@
+package dns
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// hostsFile is hosts(5), read again when it has changed. The path is empty
+// for none.
+type hostsFile struct {
+	path string
+
+	mu    sync.Mutex
+	mtime time.Time
+	size  int64
+	addrs map[string][]netip.Addr // lower-case name
+	names map[netip.Addr]string
+}
+
+// byName returns the addresses of a name, in the file's order.
+func (h *hostsFile) byName(name string) []netip.Addr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refresh()
+	return h.addrs[strings.ToLower(strings.TrimSuffix(name, "."))]
+}
+
+// byAddr returns the canonical name of an address, empty when it has none.
+func (h *hostsFile) byAddr(addr netip.Addr) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refresh()
+	return h.names[addr.WithZone("")]
+}
+
+// refresh reads the file if it is new. A missing file is an empty one.
+func (h *hostsFile) refresh() {
+	if h.path == "" {
+		return
+	}
+	info, err := os.Stat(h.path)
+	if err != nil {
+		h.addrs, h.names, h.mtime = nil, nil, time.Time{}
+		return
+	}
+	if info.ModTime().Equal(h.mtime) && info.Size() == h.size {
+		return
+	}
+	text, err := os.ReadFile(h.path)
+	if err != nil {
+		return
+	}
+	h.mtime, h.size = info.ModTime(), info.Size()
+	h.addrs, h.names = parseHosts(string(text))
+}
+
+func parseHosts(text string) (names map[string][]netip.Addr, addrs map[netip.Addr]string) {
+	names, addrs = make(map[string][]netip.Addr), make(map[netip.Addr]string)
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		addr, err := netip.ParseAddr(f[0])
+		if err != nil {
+			continue
+		}
+		addr = addr.Unmap().WithZone("")
+		if _, ok := addrs[addr]; !ok {
+			addrs[addr] = f[1]
+		}
+		for _, name := range f[1:] {
+			key := strings.ToLower(name)
+			names[key] = append(names[key], addr)
+		}
+	}
+	return names, addrs
+}
