@@ -70,6 +70,10 @@ type Answer struct {
 	TTL     time.Duration
 	Asked   time.Time
 	Took    time.Duration
+
+	// Repeated: this session has had the same answer before, so that what it
+	// gave cause to log has been logged.
+	Repeated bool
 }
 
 // Source answers questions. Ask blocks until there is an answer; it never

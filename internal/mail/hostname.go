@@ -7,10 +7,10 @@ import (
 
 // ValidHostname reports whether name has the form of a host name as Postfix's
 // valid_hostname sees it: labels of letters, digits, '-' and '_' up to 63
-// bytes, no '-' at either end, no empty label, at most 255 bytes in all. A
-// name of digits and dots alone passes; see IsNumericHostname.
+// bytes, no '-' at either end, no empty label, at most 255 bytes in all, and
+// not digits and dots alone.
 func ValidHostname(name string) bool {
-	if name == "" || len(name) > 255 {
+	if name == "" || len(name) > 255 || IsNumericHostname(name) {
 		return false
 	}
 	start := 0

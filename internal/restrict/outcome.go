@@ -3,6 +3,7 @@ package restrict
 import (
 	"log/slog"
 
+	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
 )
 
@@ -41,6 +42,10 @@ type Outcome struct {
 	Notes   []Note     // to be logged in this order
 	Effects []Effect   // in order of execution; also those of a refused recipient
 	Carry   Carry      // to be handed to the evaluation of the next command
+
+	// Unknown are the questions the Source had no answer to. Outcome is then
+	// what would follow if each were answered so that evaluation goes on.
+	Unknown []evidence.Question
 }
 
 // Carry is what an evaluation leaves for the next command of the same
@@ -48,6 +53,7 @@ type Outcome struct {
 // to HELO to sender to recipient).
 type Carry struct {
 	DeferIfPermit mail.Reply // zero: none
+	Class         ErrorClass
 }
 
 // ErrorClass is the kind of trouble a refusal reports, as notify_classes in
@@ -61,4 +67,5 @@ const (
 	ClassResource            // a lookup or the disk failed
 	ClassSoftware            // the configuration is broken
 	ClassData                // a table or the directory failed
+	ClassBounce              // the address is known to be undeliverable
 )

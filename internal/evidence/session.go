@@ -1,0 +1,203 @@
+package evidence
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"sekisho/internal/clock"
+	"sekisho/internal/dns"
+)
+
+// World is where live answers come from. Its fields are set once; all of them
+// must be safe for concurrent use.
+type World struct {
+	// Query asks the DNS for records of one type.
+	Query func(ctx context.Context, name, typ string) dns.Answer
+	// Host asks for a host's addresses as the system resolver does.
+	Host func(ctx context.Context, name string) dns.Answer
+	// Lookup asks a table.
+	Lookup func(table, key string) (value string, found bool, err error)
+	Clock  clock.Clock
+}
+
+// keep is how long a session keeps a temporary failure before it asks again.
+const keep = time.Minute
+
+// maxKept bounds what one session remembers.
+const maxKept = 1000
+
+// Session is the live Source of one SMTP session. DNS answers are kept for the
+// session, as Postfix keeps those of block lists; tables are asked each time.
+// It is safe for concurrent use.
+type Session struct {
+	world *World
+	ctx   context.Context
+
+	mu      sync.Mutex
+	answers map[Question]*entry
+}
+
+type entry struct {
+	done     chan struct{} // closed when answer is there
+	answer   Answer
+	repeated bool
+}
+
+// NewSession returns a Source that asks w until ctx ends.
+func NewSession(ctx context.Context, w *World) *Session {
+	return &Session{world: w, ctx: ctx}
+}
+
+// Begin starts a new command: what is known from here on counts as repeated,
+// and old temporary failures are forgotten.
+func (s *Session) Begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.answers) > maxKept {
+		s.answers = nil
+	}
+	now := s.world.Clock.Now()
+	for q, e := range s.answers {
+		if !e.isDone() {
+			continue
+		}
+		e.repeated = true
+		if e.answer.Status.Temporary() && now.Sub(e.answer.Asked) > keep {
+			delete(s.answers, q)
+		}
+	}
+}
+
+func (e *entry) isDone() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (e *entry) read() Answer {
+	a := e.answer
+	a.Repeated = e.repeated
+	return a
+}
+
+// Ask answers q, waiting for the DNS if it must.
+func (s *Session) Ask(q Question) Answer {
+	if !slow(q.Kind) {
+		return s.now(q)
+	}
+	e := s.start(q)
+	<-e.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.read()
+}
+
+// Peek is a Source that never waits: what would have to be asked of the DNS is
+// Unknown.
+func (s *Session) Peek() Source { return SourceFunc(s.peek) }
+
+func (s *Session) peek(q Question) Answer {
+	if !slow(q.Kind) {
+		return s.now(q)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.answers[q]; e != nil && e.isDone() {
+		return e.read()
+	}
+	return Answer{}
+}
+
+// Start asks all questions at once and does not wait.
+func (s *Session) Start(qs []Question) {
+	for _, q := range qs {
+		if slow(q.Kind) {
+			s.start(q)
+		}
+	}
+}
+
+// slow tells the questions that go over the network and are kept.
+func slow(k Kind) bool { return k == DNS || k == Host }
+
+func (s *Session) start(q Question) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.answers[q]; e != nil {
+		return e
+	}
+	e := &entry{done: make(chan struct{})}
+	if s.answers == nil {
+		s.answers = make(map[Question]*entry, 8)
+	}
+	s.answers[q] = e
+	go func() {
+		a := s.resolve(q)
+		s.mu.Lock()
+		e.answer = a
+		s.mu.Unlock()
+		close(e.done)
+	}()
+	return e
+}
+
+func (s *Session) resolve(q Question) Answer {
+	if q.Kind == Host {
+		return FromDNS(s.world.Host(s.ctx, q.Arg))
+	}
+	return FromDNS(s.world.Query(s.ctx, q.Arg, q.Name))
+}
+
+// now answers what needs no waiting for the network's other side.
+func (s *Session) now(q Question) Answer {
+	switch q.Kind {
+	case Table:
+		return s.table(q)
+	case Clock:
+		return Answer{Status: Found, Asked: s.world.Clock.Now()}
+	}
+	return Answer{Status: Failed, Reason: "no such question"}
+}
+
+func (s *Session) table(q Question) Answer {
+	v, ok, err := s.world.Lookup(q.Name, q.Arg)
+	switch {
+	case err != nil:
+		return Answer{Status: Failed, Reason: err.Error()}
+	case !ok:
+		return Answer{Status: NotFound}
+	}
+	return Answer{Status: Found, Value: v}
+}
+
+// FromDNS turns a resolver's answer into evidence.
+func FromDNS(a dns.Answer) Answer {
+	return Answer{
+		Status: dnsStatus(a.Outcome), Records: a.Records, Reason: a.Reason,
+		TTL: a.TTL, Asked: a.Asked, Took: a.Took,
+	}
+}
+
+func dnsStatus(o dns.Outcome) Status {
+	switch o {
+	case dns.Success:
+		return Found
+	case dns.NXDomain:
+		return NotFound
+	case dns.NoData:
+		return NoData
+	case dns.ServFail:
+		return ServFail
+	case dns.Timeout:
+		return Timeout
+	case dns.Refused:
+		return Refused
+	case dns.Malformed:
+		return Malformed
+	}
+	return Failed
+}
