@@ -67,6 +67,9 @@ type Answer struct {
 	Value   string       // a table's value, a policy service's action
 	Records []dns.Record // DNS and Host
 	Reason  string       // what went wrong, in words for a log line
+	// Warnings are complaints about odd records, to be logged when the answer
+	// is used for the first time.
+	Warnings []string
 	TTL     time.Duration
 	Asked   time.Time
 	Took    time.Duration

@@ -177,7 +177,7 @@ func (s *Session) table(q Question) Answer {
 // FromDNS turns a resolver's answer into evidence.
 func FromDNS(a dns.Answer) Answer {
 	return Answer{
-		Status: dnsStatus(a.Outcome), Records: a.Records, Reason: a.Reason,
+		Status: dnsStatus(a.Outcome), Records: a.Records, Reason: a.Reason, Warnings: a.Warnings,
 		TTL: a.TTL, Asked: a.Asked, Took: a.Took,
 	}
 }
