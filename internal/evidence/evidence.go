@@ -70,9 +70,9 @@ type Answer struct {
 	// Warnings are complaints about odd records, to be logged when the answer
 	// is used for the first time.
 	Warnings []string
-	TTL     time.Duration
-	Asked   time.Time
-	Took    time.Duration
+	TTL      time.Duration
+	Asked    time.Time
+	Took     time.Duration
 
 	// Repeated: this session has had the same answer before, so that what it
 	// gave cause to log has been logged.
