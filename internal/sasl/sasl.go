@@ -32,7 +32,8 @@ type Client struct {
 	TLS           bool
 	// ChannelBinding returns the binding data of the TLS session for a type of
 	// the IANA registry ("tls-exporter", "tls-server-end-point",
-	// "tls-unique"), false when the session has none. Nil without TLS.
+	// "tls-unique"), false when the session has none. Nil without TLS, and
+	// when no -PLUS mechanism was offered.
 	ChannelBinding func(kind string) ([]byte, bool)
 }
 

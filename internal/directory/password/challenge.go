@@ -37,6 +37,12 @@ func (p Password) CRAM() (CRAM, bool) {
 	return CRAM{}, false
 }
 
+// HasCRAM reports whether CRAM gives a secret.
+func (p Password) HasCRAM() bool {
+	_, ok := p.CRAM()
+	return ok
+}
+
 // Response returns the lower-case hexadecimal HMAC-MD5 of a challenge (RFC
 // 2195).
 func (c CRAM) Response(challenge string) string {
@@ -119,14 +125,14 @@ type SCRAM struct {
 	ServerKey  []byte
 }
 
-// scramIterations is RFC 7677's minimum and Dovecot's default.
-const scramIterations = 4096
+// SCRAMIterations is what new keys take: RFC 7677's minimum and Dovecot's default.
+const SCRAMIterations = 4096
 
 // SCRAM returns the keys for SCRAM-SHA-256, false when the stored form has
 // none. From a plain password they are computed with salt.
 func (p Password) SCRAM(salt []byte) (SCRAM, bool) {
 	if plain, ok := p.Plain(); ok {
-		s, err := newSCRAM(sha256.New, plain, salt, scramIterations)
+		s, err := newSCRAM(sha256.New, prepare(plain), salt, SCRAMIterations)
 		return s, err == nil
 	}
 	if p.scheme != "SCRAM-SHA-256" {
@@ -134,6 +140,15 @@ func (p Password) SCRAM(salt []byte) (SCRAM, bool) {
 	}
 	s, err := parseSCRAM(sha256.New, p.value)
 	return s, err == nil
+}
+
+// HasSCRAM reports whether SCRAM gives keys, without computing them.
+func (p Password) HasSCRAM() bool {
+	if _, plain := p.Plain(); plain {
+		return true
+	}
+	_, ok := p.SCRAM(nil)
+	return ok
 }
 
 // parseSCRAM reads "ITERATIONS,SALT,STOREDKEY,SERVERKEY", in base64 but for
@@ -201,7 +216,7 @@ func prepare(s string) string {
 func hashSCRAM(plaintext string) (string, error) {
 	salt := make([]byte, 16)
 	rand.Read(salt)
-	s, err := newSCRAM(sha256.New, prepare(plaintext), salt, scramIterations)
+	s, err := newSCRAM(sha256.New, prepare(plaintext), salt, SCRAMIterations)
 	if err != nil {
 		return "", err
 	}
