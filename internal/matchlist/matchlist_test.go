@@ -1,0 +1,118 @@
+package matchlist_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sekisho/internal/config"
+	"sekisho/internal/evidence"
+	"sekisho/internal/matchlist"
+)
+
+// tables answers table questions from "table key" lines; "fail:" tables fail.
+func tables(entries ...string) evidence.Source {
+	return evidence.SourceFunc(func(q evidence.Question) evidence.Answer {
+		if strings.HasPrefix(q.Name, "fail:") {
+			return evidence.Answer{Status: evidence.Failed}
+		}
+		for _, e := range entries {
+			if e == q.Name+" "+q.Arg {
+				return evidence.Answer{Status: evidence.Found, Value: "x"}
+			}
+		}
+		return evidence.Answer{Status: evidence.NotFound}
+	})
+}
+
+func parse(t *testing.T, list string, parent bool) *matchlist.List {
+	t.Helper()
+	var items []config.Item
+	for _, w := range strings.Fields(list) {
+		items = append(items, config.Item{Text: w})
+	}
+	l, err := matchlist.Parse("mynetworks", items, matchlist.Options{
+		Parent:  parent,
+		Partial: func(table string) bool { return !strings.HasPrefix(table, "regexp:") },
+		ReadFile: func(name string) ([]byte, error) {
+			if name == "/nets" {
+				return []byte("# ours\n192.0.2.0/24, !198.51.100.7\n"), nil
+			}
+			return nil, fmt.Errorf("no such file")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestMatchHost(t *testing.T) {
+	for _, c := range []struct {
+		list, name, addr string
+		parent           bool
+		want             string
+	}{
+		{"192.0.2.0/24", "x.test", "192.0.2.7", false, "yes"},
+		{"192.0.2.0/24", "x.test", "192.0.3.7", false, "no"},
+		{"192.0.2.0/24", "x.test", "::ffff:192.0.2.7", false, "yes"},
+		{"192.0.2.7", "x.test", "192.0.2.7", false, "yes"},
+		{"!192.0.2.7 192.0.2.0/24", "x.test", "192.0.2.7", false, "no"},
+		{"!192.0.2.7 192.0.2.0/24", "x.test", "192.0.2.8", false, "yes"},
+		{"[2001:db8::]/32", "x.test", "2001:db8::1", false, "yes"},
+		{"[::1]", "x.test", "::1", false, "yes"},
+		{"X.test", "x.TEST", "192.0.2.7", false, "yes"},
+		{".test", "x.test", "192.0.2.7", false, "yes"},
+		{"test", "x.test", "192.0.2.7", false, "no"},
+		{"test", "x.test", "192.0.2.7", true, "yes"},
+		{"test", "xtest", "192.0.2.7", true, "no"},
+		{"/nets", "x.test", "192.0.2.7", false, "yes"},
+		{"!/nets 0.0.0.0/0", "x.test", "192.0.2.7", false, "no"},
+		{"hash:/t", "x.test", "192.0.2.7", false, "no"},
+		{"hash:/name", "X.test", "192.0.2.7", false, "yes"},
+		{"hash:/parent", "a.sub.test", "192.0.2.7", true, "yes"},
+		{"hash:/parent", "a.sub.test", "192.0.2.7", false, "no"},
+		{"hash:/dot", "a.sub.test", "192.0.2.7", false, "yes"},
+		{"regexp:/parent", "a.sub.test", "192.0.2.7", true, "no"},
+		{"hash:/addr", "x.test", "192.0.2.7", false, "yes"},
+		{"fail:x 0.0.0.0/0", "x.test", "192.0.2.7", false, "failed mynetworks: fail:x: table lookup problem"},
+		{"0.0.0.0/0 fail:x", "x.test", "192.0.2.7", false, "yes"},
+		{"1.2.3.4/24", "x.test", "192.0.2.7", false,
+			`failed mynetworks: non-null host address bits in "1.2.3.4/24", perhaps you should use "1.2.3.0/24" instead`},
+		{"192.0.2.0/24", "x.test", "unknown", false, "no"},
+	} {
+		src := tables("hash:/name x.test", "hash:/parent sub.test", "regexp:/parent sub.test", "hash:/dot .sub.test", "hash:/addr 192.0.2.7")
+		if got := show(parse(t, c.list, c.parent).MatchHost(src, c.name, c.addr)); got != c.want {
+			t.Errorf("%q (parent %v) against %s[%s]: %s, want %s", c.list, c.parent, c.name, c.addr, got, c.want)
+		}
+	}
+}
+
+func TestMatchString(t *testing.T) {
+	src := tables("hash:/d example.com")
+	for list, want := range map[string]string{
+		"example.COM": "yes", ".example.com": "no", "hash:/d": "yes", "!example.com hash:/d": "no", "": "no",
+	} {
+		if got := show(parse(t, list, true).MatchString(src, "Example.com")); got != want {
+			t.Errorf("%q: %s, want %s", list, got, want)
+		}
+	}
+}
+
+func TestFileThatIsMissing(t *testing.T) {
+	_, err := matchlist.Parse("mydestination", []config.Item{{Text: "/gone", Pos: config.Pos{File: "main.cf", Line: 7}}},
+		matchlist.Options{ReadFile: func(string) ([]byte, error) { return nil, fmt.Errorf("gone") }})
+	if err == nil || !strings.HasPrefix(err.Error(), "main.cf:7: mydestination: ") {
+		t.Errorf("error %v does not say where", err)
+	}
+}
+
+func show(r matchlist.Result) string {
+	switch {
+	case r.Failed:
+		return "failed " + strings.Join(r.Warnings, "; ")
+	case r.Match:
+		return "yes"
+	}
+	return "no"
+}
