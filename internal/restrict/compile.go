@@ -1,0 +1,170 @@
+package restrict
+
+import (
+	"strings"
+
+	"sekisho/internal/config"
+	"sekisho/internal/matchlist"
+	"sekisho/internal/rewrite"
+)
+
+// Program is a compiled configuration: the restriction lists and what their
+// evaluation needs. It never changes and is safe for concurrent use.
+type Program struct {
+	lists      [listCount][]item
+	classes    map[string][]item
+	classNames map[string]bool
+	set        settings
+	resolver   *rewrite.Resolver
+	mynetworks *matchlist.List
+	partial    func(table string) bool
+}
+
+// Problem is something wrong in a restriction list, with the mend.
+type Problem struct {
+	Pos   config.Pos
+	Param string
+	What  string
+	Mend  string
+}
+
+// String returns "FILE:LINE: PARAM: WHAT (MEND)".
+func (p Problem) String() string {
+	s := p.Pos.String() + ": " + p.Param + ": " + p.What
+	if p.Mend != "" {
+		s += " (" + p.Mend + ")"
+	}
+	return s
+}
+
+// Compile reads the restriction lists of cfg. partial says of a table, by its
+// type, whether it is looked up with partial keys. The program can be
+// evaluated also with problems: it then answers as Postfix does, with a 451
+// when the evaluation gets there.
+func Compile(cfg *config.Config, resolver *rewrite.Resolver, mynetworks *matchlist.List, partial func(table string) bool) (*Program, []Problem) {
+	p := &Program{
+		classes:    make(map[string][]item),
+		classNames: make(map[string]bool),
+		set:        readSettings(cfg),
+		resolver:   resolver,
+		mynetworks: mynetworks,
+		partial:    partial,
+	}
+	for _, c := range cfg.List("smtpd_restriction_classes") {
+		p.classNames[c.Text] = true
+	}
+	var problems []Problem
+	for id, param := range listParams {
+		list, bad := p.parseParam(cfg, param, listID(id))
+		p.lists[id] = list
+		problems = append(problems, bad...)
+	}
+	for _, c := range cfg.List("smtpd_restriction_classes") {
+		list, bad := p.parseParam(cfg, c.Text, listCount)
+		p.classes[c.Text] = list
+		problems = append(problems, bad...)
+	}
+	return p, append(problems, p.safety(cfg)...)
+}
+
+func (p *Program) parseParam(cfg *config.Config, param string, id listID) ([]item, []Problem) {
+	var words []word
+	for _, w := range cfg.List(param) {
+		words = append(words, word{w.Text, w.Pos})
+	}
+	ps := parser{partial: p.partial, classes: p.classNames, words: words, list: id}
+	list := ps.parse()
+	var problems []Problem
+	for _, it := range list {
+		if it.op != opBroken {
+			continue
+		}
+		problems = append(problems, Problem{Pos: it.pos, Param: param, What: it.arg, Mend: p.mend(it)})
+	}
+	return list, problems
+}
+
+// mend suggests what an item that cannot be evaluated may have meant.
+func (p *Program) mend(it item) string {
+	if !strings.HasPrefix(it.arg, "unknown smtpd restriction") {
+		return ""
+	}
+	for _, n := range allNames() {
+		if strings.EqualFold(n, it.text) {
+			return "Postfix knows it, this version does not"
+		}
+	}
+	candidates := Names()
+	for c := range p.classNames {
+		candidates = append(candidates, c)
+	}
+	if s := config.Nearest(it.text, candidates); s != "" {
+		return "did you mean " + s + "?"
+	}
+	return "see SMTPD_ACCESS_README for the names"
+}
+
+// safety is Postfix's start-up check: relaying must be refused by at least one
+// working restriction.
+func (p *Program) safety(cfg *config.Config) []Problem {
+	if p.refusesRelay(p.lists[listRelay], 0) || p.refusesRelay(p.lists[listRecipient], 0) {
+		return nil
+	}
+	return []Problem{{
+		Pos:   cfg.Pos("smtpd_relay_restrictions"),
+		Param: "smtpd_relay_restrictions",
+		What: "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: " +
+			"reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit or check_relay_domains",
+		Mend: "add reject_unauth_destination",
+	}}
+}
+
+// refusesRelay looks for a restriction that refuses strangers, as far as the
+// list is certain to get there: not behind permit, not under warn_if_reject.
+func (p *Program) refusesRelay(list []item, depth int) bool {
+	if depth > maxDepth {
+		return false
+	}
+	warned := false
+	for _, it := range list {
+		if it.op == opWarnIfReject {
+			warned = true
+			continue
+		}
+		if !warned {
+			switch strings.ToLower(it.text) {
+			case "reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit", "check_relay_domains":
+				return true
+			case "permit":
+				return false
+			}
+			if it.op == opClass && p.refusesRelay(p.classes[it.text], depth+1) {
+				return true
+			}
+		}
+		warned = false
+	}
+	return false
+}
+
+// Tables lists the tables that the program asks, each once, with the place it
+// is first named.
+func (p *Program) Tables() map[string]config.Pos {
+	out := make(map[string]config.Pos)
+	add := func(list []item) {
+		for _, it := range list {
+			if it.op == opBareTable || strings.HasPrefix(strings.ToLower(it.text), "check_") && strings.Contains(it.arg, ":") && it.op == opPlain {
+				if _, ok := out[it.arg]; !ok {
+					out[it.arg] = it.pos
+				}
+			}
+		}
+	}
+	for _, l := range p.lists {
+		add(l)
+	}
+	for _, l := range p.classes {
+		add(l)
+	}
+	return out
+}

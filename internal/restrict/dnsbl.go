@@ -1,0 +1,249 @@
+package restrict
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"sekisho/internal/evidence"
+	"sekisho/internal/mail"
+)
+
+func evalRBLClient(r *run, c call) status { return r.rblAddr(c, r.f.ClientAddress, classClient) }
+
+func evalRHSBLClient(r *run, c call) status { return r.rhsbl(c, r.f.ClientName, classClient) }
+
+func evalRHSBLReverseClient(r *run, c call) status {
+	return r.rhsbl(c, r.f.ReverseClientName, classRevClient)
+}
+
+func evalRHSBLHelo(r *run, c call) status { return r.rhsbl(c, r.f.HeloName, classHelo) }
+
+func evalRHSBLSender(r *run, c call) status { return r.rhsbl(c, r.f.Sender, classSender) }
+
+func evalRHSBLRecipient(r *run, c call) status { return r.rhsbl(c, r.f.Recipient, classRecipient) }
+
+func (r *run) rblAddr(c call, addr, class string) status {
+	rev, ok := reverseAddr(addr)
+	if !ok {
+		return dunno
+	}
+	return r.rblQuery(c, rev, addr, class)
+}
+
+func (r *run) rhsbl(c call, what, class string) status {
+	domain, ok := listableDomain(what)
+	if !ok {
+		return dunno
+	}
+	return r.rblQuery(c, domain, what, class)
+}
+
+// rblQuery refuses when the list names the thing. A list that fails does not
+// refuse mail.
+func (r *run) rblQuery(c call, label, what, class string) status {
+	query := label + "." + c.it.domain
+	a := r.listed(query, c.it.filter)
+	switch a.Status {
+	case evidence.Found:
+		return r.rblReject(c, r.listReason(query), what, class)
+	case evidence.NotFound, evidence.NoData:
+	default:
+		r.warnFresh(a, "%s: RBL lookup error: %s", query, a.Reason)
+	}
+	return dunno
+}
+
+// listed asks for the addresses under which a list names something; those that
+// the filter does not let through count as not listed.
+func (r *run) listed(query string, f *rblFilter) evidence.Answer {
+	a := r.Ask(evidence.Question{Kind: evidence.DNS, Name: "A", Arg: strings.ToLower(query)})
+	if a.Status != evidence.Found || f == nil {
+		return a
+	}
+	for _, rec := range a.Records {
+		if rec.Type == "A" && f.match(rec.Data) {
+			return a
+		}
+	}
+	return evidence.Answer{Status: evidence.NotFound}
+}
+
+// listReason asks for the list's explanation.
+func (r *run) listReason(query string) string {
+	a := r.ask(evidence.Question{Kind: evidence.DNS, Name: "TXT", Arg: strings.ToLower(query)},
+		evidence.Answer{Status: evidence.NotFound})
+	if a.Status != evidence.Found {
+		if a.Status.Temporary() {
+			r.warnFresh(a, "%s: TXT lookup error: %s", query, a.Reason)
+		}
+		return ""
+	}
+	var parts []string
+	for _, rec := range a.Records {
+		if rec.Type == "TXT" {
+			parts = append(parts, rec.Data)
+		}
+	}
+	s := strings.Join(parts, " / ")
+	if len(s) > 500 {
+		s = s[:500]
+	}
+	return s
+}
+
+func evalDNSWLClient(r *run, c call) status {
+	rev, ok := reverseAddr(r.f.ClientAddress)
+	if !ok {
+		return dunno
+	}
+	return r.allowlisted(c, rev, r.f.ClientAddress)
+}
+
+func evalRHSWLClient(r *run, c call) status {
+	domain, ok := listableDomain(r.f.ClientName)
+	if !ok {
+		return dunno
+	}
+	return r.allowlisted(c, domain, r.f.ClientName)
+}
+
+// allowlisted permits a client that an allow list names, but never to a
+// recipient that we are not responsible for: a list of others must not open
+// the relay.
+func (r *run) allowlisted(c call, label, what string) status {
+	if r.f.RecipientKnown && r.f.Recipient != "" {
+		ok, failed := r.authDestination(r.f.Recipient)
+		if failed {
+			return r.lookupFailure(r.f.Recipient)
+		}
+		if !ok {
+			return dunno
+		}
+	}
+	query := label + "." + c.it.domain
+	a := r.listed(query, c.it.filter)
+	switch a.Status {
+	case evidence.Found:
+		return permit
+	case evidence.NotFound, evidence.NoData:
+		return dunno
+	}
+	r.warnFresh(a, "%s: RBL lookup error: %s", query, a.Reason)
+	return r.deferIfReject(ClassPolicy, 450, "4.7.1", refusal(what, classClient, "Service unavailable"))
+}
+
+// reverseAddr writes an address as DNS lists want it (RFC 5782 section 2.1).
+func reverseAddr(addr string) (string, bool) {
+	a, err := netip.ParseAddr(addr)
+	if err != nil {
+		return "", false
+	}
+	a = a.Unmap()
+	if a.Is4() {
+		b := a.As4()
+		return fmt.Sprintf("%d.%d.%d.%d", b[3], b[2], b[1], b[0]), true
+	}
+	const hex = "0123456789abcdef"
+	b := a.As16()
+	out := make([]byte, 0, 63)
+	for i := 15; i >= 0; i-- {
+		if len(out) > 0 {
+			out = append(out, '.')
+		}
+		out = append(out, hex[b[i]&15], '.', hex[b[i]>>4])
+	}
+	return string(out), true
+}
+
+// listableDomain takes the domain out of a name or address, when it is one
+// that a list can know.
+func listableDomain(what string) (string, bool) {
+	domain := what
+	if _, d, ok := mail.SplitAddress(what); ok {
+		domain = d
+	}
+	domain = mail.ASCIIDomain(domain)
+	i := strings.LastIndexByte(domain, '.')
+	if domain == "" || domain[0] == '[' || i < 0 || isDigits(domain[i+1:]) || !mail.ValidHostname(domain) {
+		return "", false
+	}
+	return domain, true
+}
+
+// rblFilter is the "=d.d.d.d" of a list name: for each octet the ranges that
+// count as listed.
+type rblFilter [4][]octetRange
+
+type octetRange struct{ low, high int }
+
+// parseRBLFilter reads four octets separated by dots; each is a number or
+// "[a;b..c]".
+func parseRBLFilter(s string) (*rblFilter, error) {
+	var f rblFilter
+	rest := s
+	for i := range f {
+		var part string
+		if strings.HasPrefix(rest, "[") {
+			end := strings.IndexByte(rest, ']')
+			if end < 0 {
+				return nil, fmt.Errorf("missing ']' in %q", s)
+			}
+			part, rest = rest[1:end], rest[end+1:]
+		} else if j := strings.IndexByte(rest, '.'); j >= 0 {
+			part, rest = rest[:j], rest[j:]
+		} else {
+			part, rest = rest, ""
+		}
+		ranges, err := parseOctets(part)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", s, err)
+		}
+		f[i] = ranges
+		if i < 3 {
+			if !strings.HasPrefix(rest, ".") {
+				return nil, fmt.Errorf("%q: want four octets", s)
+			}
+			rest = rest[1:]
+		}
+	}
+	if rest != "" {
+		return nil, fmt.Errorf("%q: text after the fourth octet", s)
+	}
+	return &f, nil
+}
+
+func parseOctets(s string) ([]octetRange, error) {
+	var out []octetRange
+	for _, part := range strings.Split(s, ";") {
+		lo, hi, isRange := strings.Cut(part, "..")
+		if !isRange {
+			hi = lo
+		}
+		l, err1 := strconv.Atoi(lo)
+		h, err2 := strconv.Atoi(hi)
+		if err1 != nil || err2 != nil || l < 0 || h > 255 || l > h {
+			return nil, fmt.Errorf("bad octet %q", part)
+		}
+		out = append(out, octetRange{l, h})
+	}
+	return out, nil
+}
+
+func (f *rblFilter) match(addr string) bool {
+	a, err := netip.ParseAddr(addr)
+	if err != nil || !a.Is4() {
+		return false
+	}
+	for i, b := range a.As4() {
+		hit := false
+		for _, rg := range f[i] {
+			hit = hit || int(b) >= rg.low && int(b) <= rg.high
+		}
+		if !hit {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,48 @@
+package restrict
+
+func evalPermit(r *run, c call) status {
+	if c.next != "" {
+		r.warnf("restriction `%s' after `%s' is ignored", c.next, c.it.text)
+	}
+	return permit
+}
+
+func evalReject(r *run, c call) status {
+	st := r.reject(ClassPolicy, r.p.set.rejectCode, "5.7.1", refusal(c.name, c.class, "Access denied"))
+	r.warnIgnored(c)
+	return st
+}
+
+func evalDefer(r *run, c call) status {
+	st := r.reject(ClassPolicy, r.p.set.deferCode, "4.3.2", refusal(c.name, c.class, "Try again later"))
+	r.warnIgnored(c)
+	return st
+}
+
+func (r *run) warnIgnored(c call) {
+	if c.next != "" && r.warnDepth == 0 {
+		r.warnf("restriction `%s' after `%s' is ignored", c.next, c.it.text)
+	}
+}
+
+func evalDeferIfPermit(r *run, c call) status {
+	return r.deferIfPermit(ClassPolicy, 450, "4.7.0", refusal(c.name, c.class, "defer_if_permit requested"))
+}
+
+func evalDeferIfReject(r *run, c call) status {
+	return r.deferIfReject(ClassPolicy, 450, "4.7.0", refusal(c.name, c.class, "defer_if_reject requested"))
+}
+
+func evalUnauthPipelining(r *run, c call) status {
+	if !r.f.UnauthPipelining {
+		return dunno
+	}
+	return r.reject(ClassProtocol, 503, "5.5.0", refusal(c.name, c.class, "Improper use of SMTP command pipelining"))
+}
+
+func evalPlaintextSession(r *run, _ call) status {
+	if r.f.EncryptionProtocol != "" {
+		return dunno
+	}
+	return r.reject(ClassPolicy, r.p.set.plaintextCode, "4.7.1", "Session encryption is required")
+}

@@ -1,0 +1,154 @@
+package restrict
+
+import (
+	"strings"
+
+	"sekisho/internal/mail"
+	"sekisho/internal/rewrite"
+)
+
+func evalUnlistedSender(r *run, _ call) status {
+	if !r.f.SenderKnown || r.f.Sender == "" {
+		return dunno
+	}
+	return r.unlistedSender()
+}
+
+func evalUnlistedRecipient(r *run, _ call) status {
+	if !r.f.RecipientKnown || r.f.Recipient == "" {
+		return dunno
+	}
+	return r.unlistedRecipient()
+}
+
+func (r *run) unlistedSender() status {
+	if r.senderRcpt || r.p.set.noUnknownChecks || r.f.Sender == "" {
+		return dunno
+	}
+	if r.warnDepth == 0 {
+		r.senderRcpt = true
+	}
+	return r.unlisted(r.f.Sender, classSender)
+}
+
+func (r *run) unlistedRecipient() status {
+	if r.recipRcpt || r.p.set.noUnknownChecks || r.f.Recipient == "" {
+		return dunno
+	}
+	if r.warnDepth == 0 {
+		r.recipRcpt = true
+	}
+	return r.unlisted(r.f.Recipient, classRecipient)
+}
+
+// unlisted refuses an address of our own domains that no table lists.
+func (r *run) unlisted(addr, class string) status {
+	res := r.resolve(addr)
+	if res.Failed {
+		return r.lookupFailure(addr)
+	}
+	known, failed := r.anyListed(r.rewriteMaps(class), res.Recipient)
+	switch {
+	case failed:
+		return r.lookupFailure(addr)
+	case known:
+		return dunno
+	case res.Transport == "error" || res.Transport == "retry":
+		return r.undeliverable(addr, class, res)
+	}
+	return r.unknownUser(addr, class, res)
+}
+
+// rewriteMaps are the tables that make an address known whatever its class.
+func (r *run) rewriteMaps(class string) [][]string {
+	s := &r.p.set
+	if class == classSender {
+		return [][]string{s.recipientCanonicalMaps, s.senderCanonicalMaps, s.canonicalMaps, s.virtualAliasMaps}
+	}
+	return [][]string{s.recipientCanonicalMaps, s.canonicalMaps, s.virtualAliasMaps}
+}
+
+func (r *run) anyListed(sets [][]string, addr string) (found, failed bool) {
+	for _, maps := range sets {
+		if len(maps) == 0 {
+			continue
+		}
+		m := r.p.resolver.Find(r, maps, addr)
+		r.warnAll(m.Warnings)
+		if m.Found || m.Failed {
+			return m.Found, m.Failed
+		}
+	}
+	return false, false
+}
+
+// undeliverable refuses what resolves to the error or retry transport, with
+// that transport's own text.
+func (r *run) undeliverable(addr, class string, res rewrite.Resolved) status {
+	code, def := 550, "5.1.1"
+	if res.Class == rewrite.VirtualAlias {
+		code = r.p.set.unknownVirtualAliasCode
+	}
+	if res.Transport == "retry" {
+		code, def = 450, "4.1.1"
+	}
+	dsn, text := splitStatus(unlistedStatus(class, def), res.Nexthop)
+	return r.reject(ClassBounce, code, r.fixStatus(dsn, class), refusal(addr, class, text))
+}
+
+// unlistedStatus gives the sender's form of a status code about a mailbox.
+func unlistedStatus(class, dsn string) string {
+	if class == classSender {
+		return dsn[:1] + ".1.0"
+	}
+	return dsn
+}
+
+func (r *run) unknownUser(addr, class string, res rewrite.Resolved) status {
+	s := &r.p.set
+	var maps []string
+	var code int
+	var table string
+	switch res.Class {
+	case rewrite.Local:
+		maps, code, table = s.localRecipientMaps, s.unknownLocalCode, "local recipient table"
+		if r.localExempt(res.Recipient) {
+			return dunno
+		}
+	case rewrite.VirtualAlias:
+		maps, code, table = s.virtualAliasMaps, s.unknownVirtualAliasCode, "virtual alias table"
+	case rewrite.VirtualMailbox:
+		maps, code, table = s.virtualMailboxMaps, s.unknownVirtualMailboxCode, "virtual mailbox table"
+	case rewrite.Relay:
+		maps, code, table = s.relayRecipientMaps, s.unknownRelayCode, "relay recipient table"
+	default:
+		return dunno
+	}
+	if len(maps) == 0 {
+		return dunno
+	}
+	m := r.p.resolver.Find(r, maps, res.Recipient)
+	r.warnAll(m.Warnings)
+	switch {
+	case m.Failed:
+		return r.lookupFailure(addr)
+	case m.Found:
+		return dunno
+	}
+	text := "User unknown"
+	if s.showTableName {
+		text += " in " + table
+	}
+	return r.reject(ClassBounce, code, unlistedStatus(class, "5.1.1"), refusal(addr, class, text))
+}
+
+// localExempt names the local addresses that exist without being in a table.
+func (r *run) localExempt(addr string) bool {
+	local, _, _ := mail.SplitAddress(addr)
+	for _, n := range []string{r.p.set.doubleBounceSender, "postmaster", "mailer-daemon"} {
+		if strings.EqualFold(local, n) {
+			return true
+		}
+	}
+	return false
+}
