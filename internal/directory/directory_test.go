@@ -116,10 +116,10 @@ func TestMailboxes(t *testing.T) {
 	d, _, _ := create(t)
 	ctx := t.Context()
 	must(t, d.AddDomain(ctx, directory.Domain{Name: "demo.test", Active: true, Mailboxes: 2, MaxQuota: 10}, ""))
-	m := directory.Mailbox{Username: "Alice@Demo.test", Name: "Alice", Quota: 5 << 20, Active: true}
+	m := directory.Mailbox{Username: "Alice@Demo.test", Name: "Alice", Quota: 5 * directory.MB, Active: true}
 	must(t, d.AddMailbox(ctx, m, "{PLAIN}x"))
 	got, err := d.Mailbox(ctx, "ALICE@demo.test")
-	want := directory.Mailbox{Username: "alice@demo.test", Name: "Alice", Maildir: "demo.test/alice/", Quota: 5 << 20,
+	want := directory.Mailbox{Username: "alice@demo.test", Name: "Alice", Maildir: "demo.test/alice/", Quota: 5 * directory.MB,
 		Domain: "demo.test", Active: true, Created: stamp, Modified: stamp}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
@@ -134,8 +134,8 @@ func TestMailboxes(t *testing.T) {
 
 	wantErr(t, d.AddMailbox(ctx, m, "x"), directory.ErrExists, "mailbox alice@demo.test")
 	wantErr(t, d.AddMailbox(ctx, directory.Mailbox{Username: "a@none.test"}, "x"), directory.ErrNotFound, "domain none.test")
-	wantErr(t, d.AddMailbox(ctx, directory.Mailbox{Username: "b@demo.test"}, "x"), directory.ErrInvalid, "at most 10 MiB")
-	wantErr(t, d.AddMailbox(ctx, directory.Mailbox{Username: "b@demo.test", Quota: 11 << 20}, "x"), directory.ErrInvalid, "at most 10 MiB")
+	wantErr(t, d.AddMailbox(ctx, directory.Mailbox{Username: "b@demo.test"}, "x"), directory.ErrInvalid, "at most 10 MB")
+	wantErr(t, d.AddMailbox(ctx, directory.Mailbox{Username: "b@demo.test", Quota: 11 * directory.MB}, "x"), directory.ErrInvalid, "at most 10 MB")
 	for _, bad := range []string{"", "@demo.test", "a/b@demo.test", "..@demo.test", ".a@demo.test", "a b@demo.test", "a@b@demo.test", strings.Repeat("a", 65) + "@demo.test"} {
 		wantErr(t, d.AddMailbox(ctx, directory.Mailbox{Username: bad, Quota: 1}, "x"), directory.ErrInvalid, "")
 	}

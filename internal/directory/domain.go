@@ -17,8 +17,8 @@ type Domain struct {
 	Description string `json:"description"`
 	Aliases     int    `json:"aliases"`   // most aliases
 	Mailboxes   int    `json:"mailboxes"` // most mailboxes
-	MaxQuota    int64  `json:"max_quota"` // of one mailbox, MiB
-	Quota       int64  `json:"quota"`     // of the domain, MiB
+	MaxQuota    int64  `json:"max_quota"` // of one mailbox, MB
+	Quota       int64  `json:"quota"`     // of the domain, MB
 	Transport   string `json:"transport"`
 	BackupMX    bool   `json:"backup_mx"`
 	Active      bool   `json:"active"`

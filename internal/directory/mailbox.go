@@ -8,6 +8,10 @@ import (
 	"sekisho/internal/mail"
 )
 
+// MB is the unit of quotas: what PostfixAdmin multiplies by unless told
+// otherwise ($CONF['quota_multiplier']).
+const MB = 1_024_000
+
 // Mailbox is a row of PostfixAdmin's table mailbox, without the password.
 type Mailbox struct {
 	Username string `json:"username"` // the address, lower case
@@ -81,8 +85,8 @@ func (t *tx) roomForMailbox(domain string, quota int64) error {
 	if err != nil {
 		return err
 	}
-	if limit > 0 && (quota == 0 || quota > limit<<20) {
-		return fmt.Errorf("domain %s gives a mailbox at most %d MiB; a quota of %d bytes %w", domain, limit, quota, ErrInvalid)
+	if limit > 0 && (quota == 0 || quota > limit*MB) {
+		return fmt.Errorf("domain %s gives a mailbox at most %d MB; a quota of %d bytes %w", domain, limit, quota, ErrInvalid)
 	}
 	return nil
 }
