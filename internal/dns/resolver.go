@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,8 +20,8 @@ import (
 
 // Options say whom a Resolver asks and how. Only Clock and Log are needed.
 type Options struct {
-	// Servers are host:port addresses, asked in this order. Empty means the
-	// servers, search list and options of ResolvConf.
+	// Servers are addresses, with or without port, asked in this order. Empty
+	// means the servers, search list and options of ResolvConf.
 	Servers    []string
 	ResolvConf string // "/etc/resolv.conf" when empty
 	HostsFile  string // "/etc/hosts" when empty
@@ -94,10 +95,11 @@ func New(o Options) (*Resolver, error) {
 		r.attempts = o.Attempts
 	}
 	for _, s := range o.Servers {
-		if _, _, err := net.SplitHostPort(s); err != nil {
-			return nil, fmt.Errorf("dns: name server %q is no host:port: %w", s, err)
+		addr, err := serverAddr(s)
+		if err != nil {
+			return nil, err
 		}
-		r.servers = append(r.servers, &server{addr: s})
+		r.servers = append(r.servers, &server{addr: addr})
 	}
 	hosts := o.HostsFile
 	if hosts == "" {
@@ -107,6 +109,19 @@ func New(o Options) (*Resolver, error) {
 	r.search, r.ndots = conf.Search, conf.Ndots
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r, nil
+}
+
+// serverAddr checks the address of a name server and adds the port that goes
+// without saying.
+func serverAddr(s string) (string, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.AddrPortFrom(a, 53).String(), nil
+	}
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return "", fmt.Errorf("dns: name server %q is neither ADDRESS nor ADDRESS:PORT", s)
+	}
+	return a.String(), nil
 }
 
 // Close gives up on the questions under way and waits for them to end. No

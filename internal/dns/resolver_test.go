@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -413,6 +414,18 @@ func TestLongAnswersComeByTCP(t *testing.T) {
 	}
 }
 
+// TestSilenceIsWaitedForTwice: two attempts, so that with the default of 5 s a
+// silent list costs 10 s, as it costs Postfix.
+func TestSilenceIsWaitedForTwice(t *testing.T) {
+	w := newWorld(t, "drop.test DROP\n", "")
+	began := time.Now()
+	a := w.Query(t.Context(), "drop.test", "A")
+	took := time.Since(began)
+	if n := w.asked.Load(); a.Outcome != dns.Timeout || n != 2 || took < 200*time.Millisecond {
+		t.Errorf("outcome %d after %d questions and %v, want a time-out after two of 100 ms", a.Outcome, n, took)
+	}
+}
+
 func TestContextEndsTheWait(t *testing.T) {
 	w := newWorld(t, "drop.test DROP\n", "")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -496,11 +509,39 @@ func (w *world) wait(t *testing.T, text string) {
 }
 
 func TestNewReportsBadConfiguration(t *testing.T) {
-	if _, err := dns.New(dns.Options{Servers: []string{"127.0.0.1"}}); err == nil || !strings.Contains(err.Error(), `"127.0.0.1"`) {
-		t.Errorf("err = %v", err)
+	for _, bad := range []string{"localhost:53", "127.0.0.1:x", "", "::1:53:"} {
+		if _, err := dns.New(dns.Options{Servers: []string{bad}}); err == nil || !strings.Contains(err.Error(), `"`+bad+`"`) {
+			t.Errorf("%q: err = %v", bad, err)
+		}
 	}
 	missing := filepath.Join(t.TempDir(), "resolv.conf")
 	if _, err := dns.New(dns.Options{ResolvConf: missing}); err == nil || !strings.Contains(err.Error(), missing) {
 		t.Errorf("err = %v", err)
 	}
+}
+
+// BenchmarkQuery asks for names that are not in the cache, many at a time.
+func BenchmarkQuery(b *testing.B) {
+	srv, err := dns.Serve("127.0.0.1:0", func(name, typ string) dns.Reply {
+		return dns.Reply{Outcome: dns.NXDomain}
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer srv.Close()
+	r, err := dns.New(dns.Options{Servers: []string{srv.Addr()}, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	var n atomic.Int64
+	b.SetParallelism(100)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			name := "n" + strconv.FormatInt(n.Add(1), 10) + ".test"
+			if a := r.Query(context.Background(), name, "A"); a.Outcome != dns.NXDomain {
+				b.Errorf("%s: outcome %d", name, a.Outcome)
+			}
+		}
+	})
 }

@@ -197,7 +197,18 @@ func challenge(text string) Step {
 // refuse is the answer to a wrong password, an unknown user and everything
 // else a stranger need not tell apart.
 func refuse(user string) Step {
-	return Step{Kind: Failed, User: strings.ToLower(user), UserKnown: true}
+	return Step{Kind: Failed, User: logName(user), UserKnown: true}
+}
+
+// logName is the name as Dovecot reports a failure: in lower case, but
+// untouched when it has a character that no login name may have
+// (auth_username_chars).
+func logName(user string) string {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@"
+	if strings.Trim(user, allowed) != "" {
+		return user
+	}
+	return strings.ToLower(user)
 }
 
 // lookup finds the account of user. ok is false when there is none that may
@@ -220,7 +231,7 @@ func (e *Embedded) lookup(ctx context.Context, user string) (a directory.Account
 	case errors.Is(err, directory.ErrNotFound):
 		return a, stored, false, nil
 	}
-	s := Step{Kind: TempFailed, Reason: reasonTemporary, User: strings.ToLower(user), UserKnown: true,
+	s := Step{Kind: TempFailed, Reason: reasonTemporary, User: logName(user), UserKnown: true,
 		Warnings: []string{"SASL: " + err.Error()}}
 	return a, stored, false, &s
 }
@@ -235,7 +246,7 @@ func (e *Embedded) check(ctx context.Context, user, plaintext string) Step {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
 	case <-ctx.Done():
-		return Step{Kind: TempFailed, Reason: reasonTemporary, User: strings.ToLower(user), UserKnown: true}
+		return Step{Kind: TempFailed, Reason: reasonTemporary, User: logName(user), UserKnown: true}
 	}
 	match, err := stored.Verify(plaintext, a.User)
 	switch {

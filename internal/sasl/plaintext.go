@@ -21,7 +21,7 @@ func (p *plain) next(ctx context.Context, response []byte, _ bool) Step {
 		return Step{Kind: Failed}
 	}
 	authzid, authcid := string(f[0]), string(f[1])
-	if authzid != "" && !strings.EqualFold(authzid, authcid) {
+	if authzid != "" && authzid != authcid {
 		return refuse(authcid) // nobody may act for another
 	}
 	return p.backend.check(ctx, authcid, string(f[2]))
@@ -41,11 +41,15 @@ func (l *login) next(ctx context.Context, response []byte, initial bool) Step {
 	switch {
 	case initial && len(response) == 0:
 		return l.first()
-	case !l.asked:
-		l.user, l.asked = string(response), true
-		return challenge("Password:")
+	case l.asked:
+		return l.backend.check(ctx, l.user, string(response))
+	case len(response) == 0:
+		return refuse("")
+	case bytes.IndexByte(response, 0) >= 0:
+		return Step{Kind: Failed}
 	}
-	return l.backend.check(ctx, l.user, string(response))
+	l.user, l.asked = string(response), true
+	return challenge("Password:")
 }
 
 // cramMD5 is CRAM-MD5, RFC 2195: the client proves by HMAC-MD5 that it knows

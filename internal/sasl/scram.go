@@ -48,7 +48,7 @@ func (s *scramSHA256) next(ctx context.Context, response []byte, _ bool) Step {
 		return *s.failed
 	case err != nil && user == "":
 		return Step{Kind: Failed}
-	case err != nil, authzid != "" && !strings.EqualFold(authzid, user):
+	case err != nil, authzid != "" && authzid != user:
 		return refuse(user)
 	case !s.conv.Done():
 		return challenge(reply)
