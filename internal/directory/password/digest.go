@@ -65,6 +65,41 @@ func (d digest) verify(value, plaintext string) (bool, error) {
 	return equal(string(raw[:size]), string(h.Sum(nil))), nil
 }
 
+// maxSalt is the longest salt looked for behind a digest of unknown scheme.
+const maxSalt = 32
+
+// verifyAnyDigest tries every scheme that a digest without one may be of. A
+// wrong one can only fit by chance, one in 2^128.
+func verifyAnyDigest(value, plaintext, user string) bool {
+	if len(value) == 64 {
+		if ok, err := verifyCRAM(value, plaintext); ok && err == nil {
+			return true
+		}
+	}
+	if ok, err := verifyDigestMD5(value, plaintext, user); ok && err == nil {
+		return true
+	}
+	raw, err := hex.DecodeString(value)
+	if err != nil {
+		if raw, err = decodeBase64(value); err != nil {
+			return false
+		}
+	}
+	for _, f := range []func() hash.Hash{newMD4, md5.New, sha1.New, sha256.New, sha512.New} {
+		h := f()
+		size := h.Size()
+		if len(raw) < size || len(raw) > size+maxSalt {
+			continue
+		}
+		h.Write([]byte(plaintext))
+		h.Write(raw[size:])
+		if equal(string(raw[:size]), string(h.Sum(nil))) {
+			return true
+		}
+	}
+	return false
+}
+
 // verifyTruncated checks Dovecot's PLAIN-TRUNC: "LENGTH-TEXT" is a password of
 // which only the first LENGTH bytes count.
 func verifyTruncated(value, plaintext string) bool {

@@ -36,6 +36,8 @@ var (
 	crypted  = regexp.MustCompile(`^\$[A-Za-z0-9,=.-]*\$`)
 	desForm  = regexp.MustCompile(`^(?:[./0-9A-Za-z]{13}|_[./0-9A-Za-z]{19})$`)
 	hexForm  = regexp.MustCompile(`^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128})$`)
+	scramKey = regexp.MustCompile(`^[0-9]+,[+/0-9A-Za-z=]+,[+/0-9A-Za-z]{27}=,[+/0-9A-Za-z]{27}=$`)
+	scramBig = regexp.MustCompile(`^[0-9]+,[+/0-9A-Za-z=]+,[+/0-9A-Za-z]{43}=,[+/0-9A-Za-z]{43}=$`)
 	mysqlOld = regexp.MustCompile(`^\*[0-9A-F]{40}$`)
 )
 
@@ -60,24 +62,40 @@ func Parse(stored string) (Password, error) {
 	return p, nil
 }
 
-// bare decides what a value without a scheme is.
+// bare decides what a value without a scheme is. Some plaintext passwords look
+// like a hash: thirteen letters and digits, like DES crypt. Taking a hash for
+// the password would be worse than refusing their owners; {PLAIN} helps them.
 func bare(stored string) (Password, error) {
 	switch {
-	case crypted.MatchString(stored):
+	case crypted.MatchString(stored), desForm.MatchString(stored):
 		return Password{"CRYPT", stored}, nil
-	case desForm.MatchString(stored):
-		// A plaintext password of thirteen letters looks the same. Taking a
-		// hash for the password would be worse than refusing that login.
-		return Password{"CRYPT", stored}, nil
-	case hexForm.MatchString(stored):
-		scheme := map[int]string{32: "PLAIN-MD5", 40: "SHA1", 64: "SHA256", 128: "SHA512"}[len(stored)]
-		return Password{scheme, stored}, nil
+	case hexForm.MatchString(stored), looksLikeBase64Digest(stored):
+		return Password{bareDigest, stored}, nil
+	case scramKey.MatchString(stored):
+		return Password{"SCRAM-SHA-1", stored}, nil
+	case scramBig.MatchString(stored):
+		return Password{"SCRAM-SHA-256", stored}, nil
 	case mysqlOld.MatchString(stored):
 		return Password{}, fmt.Errorf("%w: it is a hash of MySQL's PASSWORD()", ErrScheme)
 	case strings.HasPrefix(stored, "{"):
 		return Password{}, fmt.Errorf("%w: no scheme between { and }", ErrScheme)
 	}
 	return Password{"PLAIN", stored}, nil
+}
+
+// bareDigest is the scheme of a digest that does not say which: PostfixAdmin's
+// "md5", and what old versions of it stored for Dovecot.
+const bareDigest = "DIGEST"
+
+// looksLikeBase64Digest reports whether s is padded base64 of 16 bytes or
+// more, or has the length of SSHA or SSHA256 with Dovecot's salt of 4 bytes,
+// which need no padding.
+func looksLikeBase64Digest(s string) bool {
+	if len(s) < 24 || !strings.HasSuffix(s, "=") && len(s) != 32 && len(s) != 48 {
+		return false
+	}
+	_, err := base64.StdEncoding.Strict().DecodeString(s)
+	return err == nil
 }
 
 func decodeSuffix(encoding, value string) ([]byte, error) {
@@ -119,8 +137,8 @@ func (p Password) known() error {
 	return fmt.Errorf("%w: scheme {%s} is not supported", ErrScheme, p.scheme)
 }
 
-// Scheme returns the scheme in upper case, "PLAIN" or "CRYPT" when none was
-// written.
+// Scheme returns the scheme in upper case; PLAIN, CRYPT or DIGEST when none
+// was written.
 func (p Password) Scheme() string { return p.scheme }
 
 // Plain returns the password itself, when it is what is stored.
@@ -163,6 +181,8 @@ func (p Password) verifyHashed(plaintext, user string) (bool, error) {
 		return verifyDigestMD5(p.value, plaintext, user)
 	case "SCRAM-SHA-1", "SCRAM-SHA-256":
 		return verifySCRAM(p, plaintext)
+	case bareDigest:
+		return verifyAnyDigest(p.value, plaintext, user), nil
 	case "MD5":
 		if crypted.MatchString(p.value) {
 			return verifyCrypt(p.value, plaintext)

@@ -113,6 +113,18 @@ func TestRealDovecot(t *testing.T) {
 	}
 }
 
+// TestBareDovecotVectors: old versions of PostfixAdmin dropped the scheme.
+func TestBareDovecotVectors(t *testing.T) {
+	for _, stored := range lines(t, "testdata/doveadm.txt") {
+		scheme, value, _ := strings.Cut(stored[1:], "}")
+		switch {
+		case !verifiable(scheme), scheme == "PBKDF2", strings.Contains(scheme, "."):
+			continue
+		}
+		check(t, value, secret)
+	}
+}
+
 func TestHash(t *testing.T) {
 	for _, scheme := range password.Schemes() {
 		stored, err := password.Hash(strings.ToLower(scheme), secret)
@@ -168,6 +180,9 @@ func TestNoHashLogsIn(t *testing.T) {
 		"$9$unknown$hash", "$6$", "$2y$05$short", "$2x$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4od..9q",
 		"abzlUXK5ed5rs", "_J9..rasm6f5ycSbUcd6",
 		"3fd85347121ef0bb35f3c10dba190ee0", "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19",
+		"VJ0wKwDSXuEeD0fakIGfdB1dGNguJeSy", "P9hTRxIe8Ls188ENuhkO4A==", "bJaov1gDWHypjrS0J+GXhEmiIqk=",
+		"2e78f0d9c0d348312108f4dfbb2396ccf4189c587c6975c272da5f1432399584",
+		"4096,PVjaP5P2lT9fBldoEkNqdg==,y9FSz2Tq33Du8LlZe1kGiCN5pKY=,hgRmbmfIjKkNO8vInovbK7xQWto=",
 		"{SSHA}bm90", "{SHA}!!!", "{PBKDF2}$1$x$0$00", "{CRAM-MD5}00", "{DIGEST-MD5}00", "{SCRAM-SHA-256}1,2,3",
 		"{ARGON2I}$argon2i$v=19$m=4294967295,t=1,p=1$AAAAAAAAAAA$AAAA",
 		"{SCRAM-SHA-256}4096,AAAA,AAAA,AAAA", "{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$AAAA$",
