@@ -317,27 +317,30 @@ both.test A 192.0.2.1
 both.test AAAA 2001:db8::1
 four.test A 192.0.2.2
 bad.test SERVFAIL
+text.test TXT x
 `, "192.0.2.9 fixed.test alias.test\n")
 	for _, tt := range []struct {
 		name    string
 		outcome dns.Outcome
 		data    string
+		reason  string
 	}{
-		{"both.test", dns.Success, "192.0.2.1 2001:db8::1"},
-		{"four.test", dns.Success, "192.0.2.2"},
-		{"alias.test", dns.Success, "192.0.2.9"},
-		{"192.0.2.77", dns.Success, "192.0.2.77"},
-		{"2001:db8::77", dns.Success, "2001:db8::77"},
-		{"bad.test", dns.ServFail, ""},
-		{"none.test", dns.NXDomain, ""},
+		{"both.test", dns.Success, "192.0.2.1 2001:db8::1", ""},
+		{"four.test", dns.Success, "192.0.2.2", ""},
+		{"alias.test", dns.Success, "192.0.2.9", ""},
+		{"192.0.2.77", dns.Success, "192.0.2.77", ""},
+		{"2001:db8::77", dns.Success, "2001:db8::77", ""},
+		{"bad.test", dns.ServFail, "", "Temporary failure in name resolution"},
+		{"none.test", dns.NXDomain, "", "Name or service not known"},
+		{"text.test", dns.NoData, "", "No address associated with hostname"},
 	} {
 		a := w.Host(t.Context(), tt.name)
 		var data []string
 		for _, r := range a.Records {
 			data = append(data, r.Data)
 		}
-		if a.Outcome != tt.outcome || strings.Join(data, " ") != tt.data {
-			t.Errorf("%s: got %d %q, want %d %q", tt.name, a.Outcome, data, tt.outcome, tt.data)
+		if a.Outcome != tt.outcome || strings.Join(data, " ") != tt.data || a.Reason != tt.reason {
+			t.Errorf("%s: got %d %q %q, want %d %q %q", tt.name, a.Outcome, data, a.Reason, tt.outcome, tt.data, tt.reason)
 		}
 	}
 }

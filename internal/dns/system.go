@@ -28,7 +28,8 @@ func NewSystem(query func(ctx context.Context, name, typ string) Answer, path st
 }
 
 // Host returns the addresses of a host: A before AAAA. When only one of the
-// two questions fails, its failure goes unsaid, as with getaddrinfo(3).
+// two questions fails, its failure goes unsaid, as with getaddrinfo(3). A
+// failure's Reason is in the words of gai_strerror(3).
 func (s *System) Host(ctx context.Context, name string) Answer {
 	four := make(chan Answer, 1)
 	go func() { four <- s.addresses(ctx, name, "A") }()
@@ -50,6 +51,27 @@ func temporary(o Outcome) bool { return o == ServFail || o == Refused || o == Ti
 
 // addresses returns a host's addresses of one family, typ "A" or "AAAA".
 func (s *System) addresses(ctx context.Context, name, typ string) Answer {
+	a := s.resolve(ctx, name, typ)
+	a.Reason = libcReason(a.Outcome)
+	return a
+}
+
+// libcReason says a failure as gai_strerror(3) does.
+func libcReason(o Outcome) string {
+	switch o {
+	case Success:
+		return ""
+	case NXDomain:
+		return "Name or service not known"
+	case NoData:
+		return "No address associated with hostname"
+	case ServFail, Refused, Timeout:
+		return "Temporary failure in name resolution"
+	}
+	return "Non-recoverable failure in name resolution"
+}
+
+func (s *System) resolve(ctx context.Context, name, typ string) Answer {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return fromAddrs(name, typ, []netip.Addr{addr})
 	}
@@ -185,16 +207,11 @@ func (s *System) confirm(ctx context.Context, name string, addr netip.Addr) (sta
 		typ = "AAAA"
 	}
 	a := s.addresses(ctx, name, typ)
-	switch a.Outcome {
-	case Success:
-	case NXDomain:
-		return mail.NameForged, ": Name or service not known"
-	case NoData:
-		return mail.NameForged, ": No address associated with hostname"
-	case ServFail, Refused, Timeout:
-		return mail.NameTemp, ": Temporary failure in name resolution"
-	default:
-		return mail.NameForged, ": Non-recoverable failure in name resolution"
+	switch {
+	case temporary(a.Outcome):
+		return mail.NameTemp, ": " + a.Reason
+	case a.Outcome != Success:
+		return mail.NameForged, ": " + a.Reason
 	}
 	for _, r := range a.Records {
 		if got, err := netip.ParseAddr(r.Data); err == nil && got == addr.WithZone("") {
