@@ -1,0 +1,194 @@
+// Package table opens and searches Postfix's lookup tables (DATABASE_README):
+// "type:name" or "type:{inline}". Indexed types (hash, btree, lmdb, cdb, dbm,
+// sdbm) are read from the text they are made from, and read again when it
+// changes: no postmap step is needed.
+//
+// It does not know what a table is for: which keys to try in which order is
+// the caller's business, and Partial tells which kinds get partial keys.
+package table
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"sekisho/internal/clock"
+)
+
+// Table is one lookup table. Implementations are safe for concurrent use. An
+// error means that nobody knows whether the key is there.
+type Table interface {
+	Lookup(key string) (value string, found bool, err error)
+	Close() error
+}
+
+// Options are what tables need of their surroundings.
+type Options struct {
+	Clock clock.Clock
+	Log   *slog.Logger
+	// Dir is where relative file names begin; empty means the working
+	// directory.
+	Dir string
+	// DefaultType stands before names without a type (default_database_type).
+	DefaultType string
+	// Env answers environ: tables.
+	Env func(name string) (string, bool)
+	// Param returns a main.cf parameter, for SQL tables configured there.
+	Param func(name string) string
+}
+
+// Set holds open tables by their specification, each opened once. It is safe
+// for concurrent use.
+type Set struct {
+	o      Options
+	mu     sync.RWMutex
+	tables map[string]Table
+}
+
+// NewSet returns an empty set.
+func NewSet(o Options) *Set { return &Set{o: o, tables: make(map[string]Table)} }
+
+// Open opens a table if it is not open yet. The error says what is wrong with
+// the table and where.
+func (s *Set) Open(spec string) error {
+	s.mu.RLock()
+	t := s.tables[spec]
+	s.mu.RUnlock()
+	if t != nil {
+		return nil
+	}
+	t, err := s.open(spec, 0)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tables[spec] == nil {
+		s.tables[spec] = t
+	}
+	return nil
+}
+
+// Lookup searches the table of that specification, opening it if need be.
+func (s *Set) Lookup(spec, key string) (string, bool, error) {
+	s.mu.RLock()
+	t := s.tables[spec]
+	s.mu.RUnlock()
+	if t == nil {
+		if err := s.Open(spec); err != nil {
+			return "", false, err
+		}
+		s.mu.RLock()
+		t = s.tables[spec]
+		s.mu.RUnlock()
+	}
+	return t.Lookup(key)
+}
+
+// Close closes all tables.
+func (s *Set) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, t := range s.tables {
+		errs = append(errs, t.Close())
+	}
+	s.tables = make(map[string]Table)
+	return errors.Join(errs...)
+}
+
+// maxDepth bounds tables inside tables.
+const maxDepth = 20
+
+// Split cuts a specification into type and name; "proxy:" in front means the
+// same table.
+func Split(spec, defaultType string) (typ, name string) {
+	for {
+		t, n, ok := strings.Cut(spec, ":")
+		switch {
+		case !ok:
+			return defaultType, spec
+		case t != "proxy":
+			return t, n
+		}
+		spec = n
+	}
+}
+
+func (s *Set) open(spec string, depth int) (Table, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("table %s: tables inside tables are nested too deeply", spec)
+	}
+	typ, name := Split(spec, s.o.DefaultType)
+	t, err := s.openType(typ, name, depth)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", spec, err)
+	}
+	return t, nil
+}
+
+func (s *Set) openType(typ, name string, depth int) (Table, error) {
+	switch typ {
+	case "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash":
+		return openText(s.path(name), s.o)
+	case "regexp", "pcre", "cidr":
+		return openPattern(typ, name, s.path(name), s.o)
+	case "inline":
+		return openInline(name)
+	case "static":
+		return static(inner(name)), nil
+	case "fail":
+		return failing(name), nil
+	case "environ":
+		return environ{s.o.Env}, nil
+	case "randmap":
+		return openRandom(name)
+	case "unionmap", "pipemap":
+		return s.openMembers(typ, name, depth)
+	case "unix":
+		return openUnix(name)
+	case "sqlite":
+		return openSQLite(s.path(name), name, s.o)
+	}
+	return nil, fmt.Errorf("unsupported table type %q (this version knows %s)", typ, strings.Join(Types(), " "))
+}
+
+// Types lists the table types that can be opened.
+func Types() []string {
+	return []string{
+		"btree", "cdb", "cidr", "environ", "fail", "hash", "inline", "lmdb", "pcre", "pipemap",
+		"proxy", "randmap", "regexp", "sqlite", "static", "texthash", "unionmap", "unix",
+	}
+}
+
+func (s *Set) path(name string) string {
+	if filepath.IsAbs(name) || strings.HasPrefix(name, "{") {
+		return name
+	}
+	return filepath.Join(s.o.Dir, name)
+}
+
+// Partial tells whether tables of this kind are asked for partial keys too:
+// parent domains, network prefixes, local parts. Tables of patterns and the
+// like see only the whole key. It opens nothing.
+func Partial(spec string) bool {
+	typ, name := Split(spec, "hash")
+	switch typ {
+	case "regexp", "pcre", "cidr", "tcp", "socketmap", "randmap", "fail":
+		return false
+	case "unionmap", "pipemap":
+		members, err := groupMembers(name)
+		if err != nil {
+			return false
+		}
+		for _, m := range members {
+			if !Partial(m) {
+				return false
+			}
+		}
+	}
+	return true
+}

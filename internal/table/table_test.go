@@ -1,0 +1,246 @@
+package table_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sekisho/internal/clock"
+	"sekisho/internal/table"
+)
+
+func newSet(t *testing.T, dir string, c clock.Clock) *table.Set {
+	t.Helper()
+	s := table.NewSet(table.Options{
+		Clock: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Dir: dir, DefaultType: "hash",
+		Env: func(n string) (string, bool) { return "env-" + n, n == "HOME" },
+	})
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// askPostfix returns what the real postmap says of a key: the value, "-" for
+// not found, "!" for an error.
+func askPostfix(t *testing.T, dir, spec, key string) string {
+	t.Helper()
+	cmd := exec.Command("postmap", "-c", dir, "-q", key, spec)
+	out, err := cmd.Output()
+	if err == nil {
+		return strings.TrimSuffix(string(out), "\n")
+	}
+	if x, ok := err.(*exec.ExitError); ok && x.ExitCode() == 1 && len(x.Stderr) == 0 {
+		return "-"
+	}
+	return "!"
+}
+
+func ask(s *table.Set, spec, key string) string {
+	v, ok, err := s.Lookup(spec, key)
+	switch {
+	case err != nil:
+		return "!"
+	case !ok:
+		return "-"
+	}
+	return v
+}
+
+const patterns = `# rules of all shapes
+/^subject:.*viagra/ REJECT spam
+/^x-(a|b)[0-9]+: (.*)$/ got $1 and ${2} for $$5
+!/@/ no-at
+if /@example\.com$/
+/^user\+(.*)@/ ext $(1)
+!/^b/ not-b
+endif
+/[[:space:]]tab[^"]*"/ bracket
+/a{2,3}z/x basic
+/foo.bar/m dotnl
+|pipe/slash| pipe
+/(x*)(y+)/ empty [$1] [$2]
+/Case/i sensitive
+/continued
+ line/ joined
+	text
+/^(.)(.)(.)(.)(.)(.)(.)(.)(.)(.)$/ ten $10
+`
+
+// TestAgainstPostmap asks the real postmap(1) and our tables the same keys.
+func TestAgainstPostmap(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "main.cf"), "compatibility_level = 3.6\n")
+	write(t, filepath.Join(dir, "re"), patterns)
+	write(t, filepath.Join(dir, "cidr"), "10.0.0.0/8 ten\n!192.0.2.0/24 outside\nif 192.0.2.0/25\n192.0.2.7 seven\nendif\n192.0.2.0/24 net\n2001:db8::/32 six\n")
+	write(t, filepath.Join(dir, "access"), "# c\nKey.Test  REJECT  two  words \n\"a b\"@x.test quoted\nuser@x.test\n  continued value\n# in between\n  and more\n<>\tDUNNO\ndup 1\ndup 2\nnovalue\n")
+	if out, err := exec.Command("postmap", "-c", dir, "hash:"+dir+"/access").CombinedOutput(); err != nil {
+		t.Fatalf("postmap: %v %s", err, out)
+	}
+	keys := []string{
+		"Subject: buy VIAGRA", "X-A12: hello", "x-b7: ", "plain", "user+ext@example.com", "bob@example.com",
+		"carol@example.com", "carol@example.org", " tab\"", "aaz", "a{2,3}z@", "foo\nbar@", "foo bar@", "pipe/slash@",
+		"xxyy@", "yy@", "case@", "Case@", "continued line@", "continuedline@", "abcdefghi@", "0123456789", "@",
+		"10.1.2.3", "192.0.2.7", "192.0.2.200", "198.51.100.1", "2001:db8::1", "2001:DB8:0::1", "host.name", "10.1.2",
+		"key.test", "KEY.TEST", "\"a b\"@x.test", "user@x.test", "<>", "dup", "novalue", "absent",
+	}
+	specs := []string{
+		"regexp:" + dir + "/re", "pcre:" + dir + "/re", "cidr:" + dir + "/cidr", "hash:" + dir + "/access",
+		"texthash:" + dir + "/access", "static:OK", "static:{two words}",
+		"inline:{key.test=a, {absent = b c}, Plain=x}",
+		"unionmap:{inline:{plain=1}, inline:{plain=2,dup=3}}", "pipemap:{inline:{plain=dup}, inline:{dup=end}}",
+		"regexp:{{/^pl(.*)/ rest $1}, {/abs/ y}}", "pcre:{{/^pl(?=a)/ z}}", "cidr:{{10.0.0.0/8 a}, {::/0 b}}",
+		"fail:no", "proxy:static:p",
+	}
+	s := newSet(t, dir, clock.System{})
+	for _, spec := range specs {
+		for _, key := range keys {
+			if got, want := ask(s, spec, key), askPostfix(t, dir, spec, key); got != want {
+				t.Errorf("%s %q: %q, Postfix says %q", strings.ReplaceAll(spec, dir, ""), key, got, want)
+			}
+		}
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "bad"), "/ok/ x\n/open(/ REJECT\n")
+	write(t, filepath.Join(dir, "badref"), "/(a)/ $2\n")
+	write(t, filepath.Join(dir, "badcidr"), "10.0.0.1/8 x\n")
+	s := newSet(t, dir, clock.System{})
+	for spec, want := range map[string]string{
+		"hash:gone":     "no such file",
+		"regexp:bad":    "bad, line 2: /open(/:",
+		"pcre:bad":      "bad, line 2: /open(/:",
+		"regexp:badref": "badref, line 1: text substitution $2",
+		"cidr:badcidr":  `perhaps you should use "10.0.0.0/8" instead`,
+		"mongodb:x":     `unsupported table type "mongodb"`,
+		"inline:{a}":    "missing '='",
+		"inline:x":      "enclosed in { }",
+		"unionmap:{}":   "empty",
+		"unix:x":        "passwd.byname",
+		"pipemap:{a:b}": "unsupported table type",
+	} {
+		err := s.Open(spec)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", spec, err, want)
+		}
+	}
+}
+
+func TestFileIsReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "t")
+	write(t, path, "a 1\n")
+	c := clock.NewManual(time.Unix(1000, 0))
+	s := newSet(t, dir, c)
+	if got := ask(s, "hash:t", "a"); got != "1" {
+		t.Fatalf("got %q", got)
+	}
+	write(t, path, "a 22\n")
+	c.Advance(2 * time.Second)
+	if got := ask(s, "hash:t", "a"); got != "22" {
+		t.Errorf("after a change: %q", got)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	c.Advance(2 * time.Second)
+	if got := ask(s, "hash:t", "a"); got != "22" {
+		t.Errorf("after the file went away: %q, want the former contents", got)
+	}
+	write(t, path, "a 333\n")
+	c.Advance(2 * time.Second)
+	if got := ask(s, "hash:t", "a"); got != "333" {
+		t.Errorf("after it came back: %q", got)
+	}
+}
+
+func TestSQLite(t *testing.T) {
+	dir := t.TempDir()
+	db := filepath.Join(dir, "db")
+	sqlite(t, db, `CREATE TABLE alias (address TEXT, goto TEXT, n INT);
+INSERT INTO alias VALUES ('a@x.test','b@y.test',1),('a@x.test','c@y.test',2),('@x.test','catch@y.test',3),('o''k@x.test','quote',4),('e@x.test','',5),('e@x.test',NULL,6);`)
+	cf := func(name, body string) string {
+		write(t, filepath.Join(dir, name), "dbpath = "+db+"\n"+body+"\n")
+		return "sqlite:" + filepath.Join(dir, name)
+	}
+	write(t, filepath.Join(dir, "main.cf"), "")
+	s := newSet(t, dir, clock.System{})
+	for _, c := range []struct{ spec, key string }{
+		{cf("1", "query = SELECT goto FROM alias WHERE address='%s'"), "A@x.test"},
+		{cf("1", "query = SELECT goto FROM alias WHERE address='%s'"), "none@x.test"},
+		{cf("1", "query = SELECT goto FROM alias WHERE address='%s'"), "o'k@x.test"},
+		{cf("1", "query = SELECT goto FROM alias WHERE address='%s'"), "e@x.test"},
+		{cf("2", "query = SELECT goto FROM alias WHERE address='@%d'"), "any@x.test"},
+		{cf("2", "query = SELECT goto FROM alias WHERE address='@%d'"), "x.test"},
+		{cf("3", "query = SELECT goto FROM alias WHERE address='%u@%2.%1'\nresult_format = <%u|%d|%S>"), "a@x.test"},
+		{cf("4", "query = SELECT goto FROM alias WHERE address='%s'\nexpansion_limit = 1"), "a@x.test"},
+		{cf("5", "query = SELECT goto FROM alias WHERE address='%s'\ndomain = y.test, z.test"), "a@x.test"},
+		{cf("6", "query = SELECT goto FROM alias WHERE address='%s'\ndomain = y.test, x.test"), "a@x.test"},
+		{cf("7", "select_field = goto\ntable = alias\nwhere_field = address\nadditional_conditions = AND n < 2"), "a@x.test"},
+		{cf("8", "query = SELECT goto, n FROM alias WHERE address LIKE 'a%%' AND address='%s'"), "a@x.test"},
+		{cf("9", "query = SELECT '%u'"), "@x.test"},
+		{cf("9", "query = SELECT '%u'"), "nodomain"},
+	} {
+		if got, want := ask(s, c.spec, c.key), askPostfix(t, dir, c.spec, c.key); got != want {
+			b, _ := os.ReadFile(strings.TrimPrefix(c.spec, "sqlite:"))
+			t.Errorf("%s%q: %q, Postfix says %q", b, c.key, got, want)
+		}
+	}
+}
+
+func TestPartial(t *testing.T) {
+	for spec, want := range map[string]bool{
+		"hash:x": true, "x": true, "proxy:sqlite:x": true, "static:x": true, "regexp:x": false, "proxy:pcre:x": false, "cidr:x": false,
+		"unionmap:{hash:a,static:b}": true, "unionmap:{hash:a,regexp:b}": false, "fail:x": false, "randmap:{a}": false,
+	} {
+		if got := table.Partial(spec); got != want {
+			t.Errorf("%s: %v", spec, got)
+		}
+	}
+}
+
+func sqlite(t *testing.T, path, script string) {
+	t.Helper()
+	cmd := exec.Command("sqlite3", path)
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("sqlite3: %v %s", err, out)
+	}
+}
+
+func FuzzText(f *testing.F) {
+	f.Add("a b\n c\n\"x y\" z\n#\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		tab, _ := table.ParseText("f", content, true)
+		for _, k := range tab.Keys() {
+			if _, ok, err := tab.Lookup(k); !ok || err != nil {
+				t.Errorf("key %q of the table is not found: %v", k, err)
+			}
+		}
+	})
+}
+
+func FuzzPatterns(f *testing.F) {
+	f.Add("/a(b)/i got $1", "ab")
+	f.Add("!/[^]x]/ no", "x")
+	f.Add("|a\\|b|x y", "a|b")
+	f.Fuzz(func(t *testing.T, rule, key string) {
+		s := newSet(t, t.TempDir(), clock.System{})
+		for _, typ := range []string{"regexp", "pcre", "cidr"} {
+			_, _, _ = s.Lookup(fmt.Sprintf("%s:{{%s}}", typ, rule), key)
+		}
+	})
+}
