@@ -32,7 +32,6 @@ type Recipient struct {
 	Original string `json:"o,omitempty"` // as the client gave it: X-Original-To, orig_to=; empty: unknown
 	Notify   Notify `json:"n,omitempty"`
 	ORCPT    string `json:"dsn,omitempty"` // "rfc822;..." as received (RFC 3461 section 4.2)
-	Done     bool   `json:"done,omitempty"`
 }
 
 // Client is whoever brought a message, under the names that log lines and
