@@ -5,11 +5,11 @@
 package pcre
 
 import (
+	"encoding/binary"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync"
-	"unsafe"
 
 	"go.elara.ws/pcre/lib"
 	"modernc.org/libc"
@@ -59,13 +59,13 @@ func Compile(pattern string, opts Option) (*Regexp, error) {
 	defer libc.Xfree(tls, where)
 	code := lib.Xpcre2_compile_8(tls, p, lib.Tsize_t(len(pattern)), lib.Tuint32_t(opts), where, where+8, 0)
 	if code == 0 {
-		n := *(*int32)(unsafe.Pointer(where))
-		at := *(*uint64)(unsafe.Pointer(where + 8))
+		b := libc.GoBytes(where, 16)
+		n, at := int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint64(b[8:])
 		return nil, fmt.Errorf("%s at offset %d", message(tls, n), at)
 	}
 	re := &Regexp{code: code}
 	lib.Xpcre2_pattern_info_8(tls, code, lib.DPCRE2_INFO_CAPTURECOUNT, where)
-	re.groups = int(*(*uint32)(unsafe.Pointer(where)))
+	re.groups = int(binary.NativeEndian.Uint32(libc.GoBytes(where, 4)))
 	re.pool.New = func() any { return re.newMatcher() }
 	runtime.AddCleanup(re, freeCode, code)
 	return re, nil
@@ -107,9 +107,11 @@ func (re *Regexp) Groups() int { return re.groups }
 func (re *Regexp) Match(s string) (groups []string, ok bool, err error) {
 	m := re.pool.Get().(*matcher)
 	defer re.pool.Put(m)
-	subject := libc.Xmalloc(m.tls, libc.Tsize_t(len(s)+1))
+	subject, err := libc.CString(s)
+	if err != nil {
+		return nil, false, err
+	}
 	defer libc.Xfree(m.tls, subject)
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(subject)), len(s)), s)
 	n := lib.Xpcre2_match_8(m.tls, re.code, subject, lib.Tsize_t(len(s)), 0, 0, m.data, m.ctx)
 	switch {
 	case n == lib.DPCRE2_ERROR_NOMATCH:
@@ -117,13 +119,21 @@ func (re *Regexp) Match(s string) (groups []string, ok bool, err error) {
 	case n < 0:
 		return nil, false, fmt.Errorf("matching was given up: %s", message(m.tls, n))
 	}
-	ovector := unsafe.Slice((*uint64)(unsafe.Pointer(lib.Xpcre2_get_ovector_pointer_8(m.tls, m.data))), 2*(re.groups+1))
-	groups = make([]string, re.groups+1)
-	for i := range groups {
-		from, to := ovector[2*i], ovector[2*i+1]
-		if i < int(n) && from <= to && to <= uint64(len(s)) {
+	return re.captured(s, int(n), lib.Xpcre2_get_ovector_pointer_8(m.tls, m.data)), true, nil
+}
+
+// captured cuts the first n groups out of s; the offsets of each stand in
+// PCRE2's memory as two numbers of the machine's word size.
+func (re *Regexp) captured(s string, n int, ovector uintptr) []string {
+	const word = 8
+	groups := make([]string, re.groups+1)
+	offsets := libc.GoBytes(ovector, 2*word*min(n, len(groups)))
+	for i := 0; 2*word*i < len(offsets); i++ {
+		pair := offsets[2*word*i:]
+		from, to := binary.NativeEndian.Uint64(pair), binary.NativeEndian.Uint64(pair[word:])
+		if from <= to && to <= uint64(len(s)) {
 			groups[i] = strings.Clone(s[from:to])
 		}
 	}
-	return groups, true, nil
+	return groups
 }
