@@ -1,0 +1,90 @@
+// Package deliver is what the queue manager and the delivery agents have in
+// common: the request to deliver one message to some recipients, the outcome
+// for each of them, and the line that is logged about it.
+//
+// It delivers nothing itself; each package below it is one agent. It knows
+// neither queue nor schedule. RFC 3463, RFC 3464, bounce(8).
+package deliver
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"sekisho/internal/mail"
+)
+
+// Agent delivers messages by one way: into Maildirs, over SMTP, nowhere.
+type Agent interface {
+	// Deliver tries to deliver r once and returns one Result for each recipient,
+	// in any order. It returns early when ctx ends; recipients that were not
+	// reached by then are Deferred. A recipient without a Result is taken as
+	// Deferred. Deliver is called concurrently.
+	Deliver(ctx context.Context, r *Request) []Result
+}
+
+// Request asks an agent to deliver one message to some of its recipients.
+type Request struct {
+	QueueID  string
+	Envelope *mail.Envelope // the whole envelope, not to be changed
+	// Recipients are those to deliver to, in the form that rewriting gave them.
+	Recipients []mail.Recipient
+	Nexthop    string // as the resolver found it: domain, [host]:port, text of error:
+	Size       int64  // bytes of content
+	// Content opens the message: header and body, lines ending in LF. An error
+	// while reading means that the message is damaged or the disk fails; it must
+	// never be taken as the end of the message.
+	Content func() (io.ReadCloser, error)
+}
+
+// Defer returns a Result for every recipient of r that says the same: try
+// again later, because of text.
+func (r *Request) Defer(dsn, relay, text string) []Result {
+	return r.All(Result{Status: Deferred, DSN: dsn, Relay: relay, Text: text})
+}
+
+// All returns result for every recipient of r.
+func (r *Request) All(result Result) []Result {
+	out := make([]Result, len(r.Recipients))
+	for i := range out {
+		out[i] = result
+		out[i].Recipient = i
+	}
+	return out
+}
+
+// Status is what came of a recipient.
+type Status uint8
+
+const (
+	Deferred Status = iota // not now; try again later
+	Sent                   // delivered, or handed to the next hop
+	Bounced                // will never be delivered
+)
+
+// String returns the word of the log line.
+func (s Status) String() string { return [...]string{"deferred", "sent", "bounced"}[s] }
+
+// Result is the outcome for one recipient.
+type Result struct {
+	Recipient int    // index in Request.Recipients
+	Status    Status // of this attempt
+	DSN       string // enhanced status code, such as 2.0.0 (RFC 3463)
+	Text      string // what is logged in parentheses: "delivered to maildir"
+	Relay     string // "virtual", "mx.remote.test[192.0.2.1]:25", "none"
+
+	// RemoteMTA and Diagnostic go into delivery status notifications: the host
+	// that spoke, and its reply ("550 5.1.1 No such user"). Empty when the
+	// decision was made here.
+	RemoteMTA  string
+	Diagnostic string
+
+	// Relayed: handed to another system; Reports: that system takes over the
+	// duty to send delivery status notifications (RFC 3461 section 5.2.1).
+	Relayed bool
+	Reports bool
+
+	// Connected is when the connection to the next hop was ready for mail; the
+	// zero time for agents that need none. It divides the logged delays.
+	Connected time.Time
+}
