@@ -5,9 +5,11 @@
 //
 // It is a slog.Handler: the attribute "service" (see Service) gives the name
 // before the process id, the level gives the word before the text (warning,
-// error, fatal), every other attribute is ignored in the line. It does not
-// rotate files; Reopen does what postlogd does for "postfix logrotate".
-// See postlogd(8) and the maillog_file parameter in postconf(5).
+// error, fatal), every other attribute is ignored in the line. Lines go to a
+// file (File), to syslog's socket (Syslog) or to any writer; which of them is
+// the caller's choice. It does not rotate files; File.Reopen does what postlogd
+// does for "postfix logrotate". See postlogd(8) and the maillog_file parameter in
+// postconf(5), RFC 3164 for the socket.
 package maillog
 
 import (
@@ -38,12 +40,13 @@ type Handler struct {
 }
 
 type output struct {
-	mu    sync.Mutex
-	w     io.Writer
-	clock clock.Clock
-	host  string
-	pid   string
-	buf   []byte
+	mu       sync.Mutex
+	w        io.Writer
+	clock    clock.Clock
+	host     string
+	pid      string
+	priority int // syslog facility times 8, negative for a file
+	buf      []byte
 }
 
 // NewHandler returns a handler that stamps lines with c's time and with host's
@@ -51,7 +54,17 @@ type output struct {
 func NewHandler(w io.Writer, host string, c clock.Clock) *Handler {
 	short, _, _ := strings.Cut(host, ".")
 	return &Handler{
-		out:     &output{w: w, clock: c, host: short, pid: strconv.Itoa(os.Getpid())},
+		out:     &output{w: w, clock: c, host: short, pid: strconv.Itoa(os.Getpid()), priority: -1},
+		service: "postfix/master",
+	}
+}
+
+// NewSyslogHandler returns a handler that writes datagrams for a syslog daemon,
+// such as those that Syslog sends: a priority made of facility (see Facility)
+// and level, no host name and no line ending.
+func NewSyslogHandler(w io.Writer, facility int, c clock.Clock) *Handler {
+	return &Handler{
+		out:     &output{w: w, clock: c, pid: strconv.Itoa(os.Getpid()), priority: facility << 3},
 		service: "postfix/master",
 	}
 }
@@ -78,21 +91,44 @@ func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	o := h.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	b := o.clock.Now().AppendFormat(o.buf[:0], "Jan _2 15:04:05 ")
-	b = append(b, o.host...)
-	b = append(b, ' ')
+	b := o.buf[:0]
+	if o.priority >= 0 {
+		b = append(b, '<')
+		b = strconv.AppendInt(b, int64(o.priority|severity(r.Level)), 10)
+		b = append(b, '>')
+	}
+	b = o.clock.Now().AppendFormat(b, "Jan _2 15:04:05 ")
+	if o.priority < 0 {
+		b = append(b, o.host...)
+		b = append(b, ' ')
+	}
 	b = append(b, h.service...)
 	b = append(b, '[')
 	b = append(b, o.pid...)
 	b = append(b, "]: "...)
 	b = append(b, word(r.Level)...)
 	b = appendPrintable(b, r.Message)
-	b = append(b, '\n')
+	if o.priority < 0 {
+		b = append(b, '\n')
+	}
 	o.buf = b
 	if _, err := o.w.Write(b); err != nil {
 		return fmt.Errorf("maillog: %w", err)
 	}
 	return nil
+}
+
+// severity is the level in syslog's numbers.
+func severity(l slog.Level) int {
+	switch {
+	case l >= LevelFatal:
+		return 2
+	case l >= slog.LevelError:
+		return 3
+	case l >= slog.LevelWarn:
+		return 4
+	}
+	return 6
 }
 
 func word(l slog.Level) string {
