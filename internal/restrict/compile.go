@@ -37,19 +37,29 @@ func (p Problem) String() string {
 	return s
 }
 
-// Compile reads the restriction lists of cfg. partial says of a table, by its
-// type, whether it is looked up with partial keys. The program can be
-// evaluated also with problems: it then answers as Postfix does, with a 451
-// when the evaluation gets there.
-func Compile(cfg *config.Config, resolver *rewrite.Resolver, mynetworks *matchlist.List, partial func(table string) bool) (*Program, []Problem) {
+// World is what Compile needs to know besides the configuration.
+type World struct {
+	Resolver     *rewrite.Resolver
+	Mynetworks   *matchlist.List
+	OwnAddresses []string // of inet_interfaces and proxy_interfaces
+	// Partial says of a table, by its type, whether it is looked up with
+	// partial keys.
+	Partial func(table string) bool
+}
+
+// Compile reads the restriction lists of cfg. The program can be evaluated
+// also with problems: it then answers as Postfix does, with a 451 when the
+// evaluation gets there.
+func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 	p := &Program{
 		classes:    make(map[string][]item),
 		classNames: make(map[string]bool),
 		set:        readSettings(cfg),
-		resolver:   resolver,
-		mynetworks: mynetworks,
-		partial:    partial,
+		resolver:   w.Resolver,
+		mynetworks: w.Mynetworks,
+		partial:    w.Partial,
 	}
+	p.set.ownAddresses = w.OwnAddresses
 	for _, c := range cfg.List("smtpd_restriction_classes") {
 		p.classNames[c.Text] = true
 	}
