@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,16 +33,73 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// askPostfix returns what the real postmap says of a key: the value, "-" for
-// not found, "!" for an error.
-func askPostfix(t *testing.T, dir, spec, key string) string {
+// postmapDir makes a configuration directory for the real postmap, or skips
+// the test where there is none; under CI it must be there. Postfix waits until
+// a file is two seconds old before it trusts it, so the peer tests write theirs
+// into the past.
+func postmapDir(t *testing.T) string {
 	t.Helper()
+	if _, err := exec.LookPath("postmap"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("postmap(1) is missing; install postfix, postfix-pcre and postfix-sqlite")
+		}
+		t.Skip("postmap(1) is not installed")
+	}
+	dir := t.TempDir()
+	writeOld(t, filepath.Join(dir, "main.cf"), "compatibility_level = 3.6\nmyhostname = mx.example.test\n")
+	return dir
+}
+
+func writeOld(t *testing.T, path, content string) {
+	t.Helper()
+	write(t, path, content)
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// askPostfix returns what the real postmap says of each key: the value, "-"
+// for not found, "!" for an error.
+func askPostfix(t *testing.T, dir, spec string, keys ...string) map[string]string {
+	t.Helper()
+	answers := make(map[string]string, len(keys))
+	var stream strings.Builder
+	for _, k := range keys {
+		if strings.ContainsAny(k, "\n") || k == "" {
+			answers[k] = askOnce(dir, spec, k)
+			continue
+		}
+		answers[k] = "-"
+		stream.WriteString(k + "\n")
+	}
+	cmd := exec.Command("postmap", "-c", dir, "-q", "-", spec)
+	cmd.Stdin = strings.NewReader(stream.String())
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, _ := cmd.Output()
+	if strings.Contains(errs.String(), "fatal") { // it gives up at the first error
+		for _, k := range keys {
+			answers[k] = askOnce(dir, spec, k)
+		}
+		return answers
+	}
+	for l := range strings.Lines(string(out)) {
+		if k, v, ok := strings.Cut(strings.TrimSuffix(l, "\n"), "\t"); ok {
+			answers[k] = v
+		}
+	}
+	return answers
+}
+
+func askOnce(dir, spec, key string) string {
 	cmd := exec.Command("postmap", "-c", dir, "-q", key, spec)
 	out, err := cmd.Output()
 	if err == nil {
 		return strings.TrimSuffix(string(out), "\n")
 	}
-	if x, ok := err.(*exec.ExitError); ok && x.ExitCode() == 1 && len(x.Stderr) == 0 {
+	var x *exec.ExitError
+	if errors.As(err, &x) && x.ExitCode() == 1 && !strings.Contains(string(x.Stderr), "fatal") {
 		return "-"
 	}
 	return "!"
@@ -80,11 +138,10 @@ endif
 
 // TestAgainstPostmap asks the real postmap(1) and our tables the same keys.
 func TestAgainstPostmap(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "main.cf"), "compatibility_level = 3.6\n")
-	write(t, filepath.Join(dir, "re"), patterns)
-	write(t, filepath.Join(dir, "cidr"), "10.0.0.0/8 ten\n!192.0.2.0/24 outside\nif 192.0.2.0/25\n192.0.2.7 seven\nendif\n192.0.2.0/24 net\n2001:db8::/32 six\n")
-	write(t, filepath.Join(dir, "access"), "# c\nKey.Test  REJECT  two  words \n\"a b\"@x.test quoted\nuser@x.test\n  continued value\n# in between\n  and more\n<>\tDUNNO\ndup 1\ndup 2\nnovalue\n")
+	dir := postmapDir(t)
+	writeOld(t, filepath.Join(dir, "re"), patterns)
+	writeOld(t, filepath.Join(dir, "cidr"), "10.0.0.0/8 ten\n!192.0.2.0/24 outside\nif 192.0.2.0/25\n192.0.2.7 seven\nendif\n192.0.2.0/24 net\n2001:db8::/32 six\n")
+	writeOld(t, filepath.Join(dir, "access"), "# c\nKey.Test  REJECT  two  words \n\"a b\"@x.test quoted\nuser@x.test\n  continued value\n# in between\n  and more\n<>\tDUNNO\ndup 1\ndup 2\nnovalue\n")
 	if out, err := exec.Command("postmap", "-c", dir, "hash:"+dir+"/access").CombinedOutput(); err != nil {
 		t.Fatalf("postmap: %v %s", err, out)
 	}
@@ -101,12 +158,13 @@ func TestAgainstPostmap(t *testing.T) {
 		"inline:{key.test=a, {absent = b c}, Plain=x}",
 		"unionmap:{inline:{plain=1}, inline:{plain=2,dup=3}}", "pipemap:{inline:{plain=dup}, inline:{dup=end}}",
 		"regexp:{{/^pl(.*)/ rest $1}, {/abs/ y}}", "pcre:{{/^pl(?=a)/ z}}", "cidr:{{10.0.0.0/8 a}, {::/0 b}}",
-		"fail:no", "proxy:static:p",
+		"fail:no",
 	}
 	s := newSet(t, dir, clock.System{})
 	for _, spec := range specs {
+		answers := askPostfix(t, dir, spec, keys...)
 		for _, key := range keys {
-			if got, want := ask(s, spec, key), askPostfix(t, dir, spec, key); got != want {
+			if got, want := ask(s, spec, key), answers[key]; got != want {
 				t.Errorf("%s %q: %q, Postfix says %q", strings.ReplaceAll(spec, dir, ""), key, got, want)
 			}
 		}
@@ -168,15 +226,14 @@ func TestFileIsReadAgain(t *testing.T) {
 }
 
 func TestSQLite(t *testing.T) {
-	dir := t.TempDir()
+	dir := postmapDir(t)
 	db := filepath.Join(dir, "db")
 	sqlite(t, db, `CREATE TABLE alias (address TEXT, goto TEXT, n INT);
 INSERT INTO alias VALUES ('a@x.test','b@y.test',1),('a@x.test','c@y.test',2),('@x.test','catch@y.test',3),('o''k@x.test','quote',4),('e@x.test','',5),('e@x.test',NULL,6);`)
 	cf := func(name, body string) string {
-		write(t, filepath.Join(dir, name), "dbpath = "+db+"\n"+body+"\n")
+		writeOld(t, filepath.Join(dir, name), "dbpath = "+db+"\n"+body+"\n")
 		return "sqlite:" + filepath.Join(dir, name)
 	}
-	write(t, filepath.Join(dir, "main.cf"), "")
 	s := newSet(t, dir, clock.System{})
 	for _, c := range []struct{ spec, key string }{
 		{cf("1", "query = SELECT goto FROM alias WHERE address='%s'"), "A@x.test"},
@@ -194,7 +251,7 @@ INSERT INTO alias VALUES ('a@x.test','b@y.test',1),('a@x.test','c@y.test',2),('@
 		{cf("9", "query = SELECT '%u'"), "@x.test"},
 		{cf("9", "query = SELECT '%u'"), "nodomain"},
 	} {
-		if got, want := ask(s, c.spec, c.key), askPostfix(t, dir, c.spec, c.key); got != want {
+		if got, want := ask(s, c.spec, c.key), askPostfix(t, dir, c.spec, c.key)[c.key]; got != want {
 			b, _ := os.ReadFile(strings.TrimPrefix(c.spec, "sqlite:"))
 			t.Errorf("%s%q: %q, Postfix says %q", b, c.key, got, want)
 		}
