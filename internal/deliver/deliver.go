@@ -65,26 +65,27 @@ const (
 // String returns the word of the log line.
 func (s Status) String() string { return [...]string{"deferred", "sent", "bounced"}[s] }
 
-// Result is the outcome for one recipient.
+// Result is the outcome for one recipient. The queue stores it as JSON, so the
+// field tags are part of the queue's file format.
 type Result struct {
-	Recipient int    // index in Request.Recipients
-	Status    Status // of this attempt
-	DSN       string // enhanced status code, such as 2.0.0 (RFC 3463)
-	Text      string // what is logged in parentheses: "delivered to maildir"
-	Relay     string // "virtual", "mx.remote.test[192.0.2.1]:25", "none"
+	Recipient int    `json:"r"`               // index in Request.Recipients
+	Status    Status `json:"st"`              // of this attempt
+	DSN       string `json:"dsn"`             // enhanced status code, such as 2.0.0 (RFC 3463)
+	Text      string `json:"text"`            // what is logged in parentheses: "delivered to maildir"
+	Relay     string `json:"relay,omitempty"` // "virtual", "mx.remote.test[192.0.2.1]:25", "none"
 
 	// RemoteMTA and Diagnostic go into delivery status notifications: the host
 	// that spoke, and its reply ("550 5.1.1 No such user"). Empty when the
 	// decision was made here.
-	RemoteMTA  string
-	Diagnostic string
+	RemoteMTA  string `json:"mta,omitempty"`
+	Diagnostic string `json:"diag,omitempty"`
 
-	// Relayed: handed to another system; Reports: that system takes over the
+	// Relayed: handed to another system. Reports: that system takes over the
 	// duty to send delivery status notifications (RFC 3461 section 5.2.1).
-	Relayed bool
-	Reports bool
+	Relayed bool `json:"relayed,omitempty"`
+	Reports bool `json:"reports,omitempty"`
 
 	// Connected is when the connection to the next hop was ready for mail; the
 	// zero time for agents that need none. It divides the logged delays.
-	Connected time.Time
+	Connected time.Time `json:"-"`
 }

@@ -1,0 +1,130 @@
+package queue
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"syscall"
+
+	"sekisho/internal/mail"
+)
+
+// Draft is a message being written. It is not safe for concurrent use.
+type Draft struct {
+	q    *Queue
+	id   string
+	f    *os.File
+	w    *bufio.Writer
+	size int64
+	sum  uint32
+	err  error // first failure of Write
+}
+
+// Create begins a message under an id of NewID. Errors of the disk can be
+// recognised with errors.Is: syscall.ENOSPC, os.ErrPermission.
+func (q *Queue) Create(id string) (*Draft, error) {
+	f, err := os.OpenFile(q.path(incoming, id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%s: create: %w", id, err)
+	}
+	d := &Draft{q: q, id: id, f: f, w: bufio.NewWriterSize(f, 32<<10)}
+	d.err = d.put(make([]byte, headerSize))
+	q.mu.Lock()
+	q.drafts[id] = true
+	q.mu.Unlock()
+	return d, nil
+}
+
+// ID returns the queue id.
+func (d *Draft) ID() string { return d.id }
+
+// Write appends content, whose lines end in LF. After an error Commit fails
+// too.
+func (d *Draft) Write(p []byte) (int, error) {
+	if d.err == nil {
+		d.err = d.put(p)
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	d.size += int64(len(p))
+	d.sum = crc32.Update(d.sum, castagnoli, p)
+	return len(p), nil
+}
+
+func (d *Draft) put(p []byte) error {
+	if _, err := d.w.Write(p); err != nil {
+		return fmt.Errorf("%s: write: %w", d.id, err)
+	}
+	return nil
+}
+
+// Commit ends the draft and puts the message into the queue under env. When it
+// returns nil, the file and its name are on disk and the message is due (or
+// held, if env says so). After an error nothing is left of the draft. The
+// queue fills in env.QueueID, and env.Size and env.Arrived when they are zero.
+func (d *Draft) Commit(env mail.Envelope) error {
+	env.QueueID = d.id
+	if env.Size == 0 {
+		env.Size = d.size
+	}
+	if env.Arrived.IsZero() {
+		env.Arrived = d.q.clock.Now()
+	}
+	if err := d.commit(env); err != nil {
+		d.q.forget(d.id)
+		return fmt.Errorf("%s: commit: %w", d.id, err)
+	}
+	d.q.add(d.id, d.q.clock.Now(), env.Hold)
+	return nil
+}
+
+func (d *Draft) commit(env mail.Envelope) error {
+	from, to := d.q.path(incoming, d.id), d.q.path(messages, d.id)
+	err := d.finish(env)
+	if err = errors.Join(err, d.f.Close()); err != nil {
+		os.Remove(from)
+		return err
+	}
+	if err := os.Rename(from, to); err != nil {
+		os.Remove(from)
+		return err
+	}
+	if err := d.q.names.Sync(); err != nil {
+		os.Remove(to)
+		return err
+	}
+	return nil
+}
+
+// finish completes the file and syncs it.
+func (d *Draft) finish(env mail.Envelope) error {
+	if d.err != nil {
+		return d.err
+	}
+	record, err := encodeRecord(recordEnvelope, env)
+	if err != nil {
+		return err
+	}
+	if _, err := d.w.Write(record); err != nil {
+		return err
+	}
+	if err := d.w.Flush(); err != nil {
+		return err
+	}
+	if _, err := d.f.WriteAt(encodeHeader(d.size, d.sum), 0); err != nil {
+		return err
+	}
+	return syscall.Fdatasync(int(d.f.Fd()))
+}
+
+// Discard drops the draft. It does nothing after Commit.
+func (d *Draft) Discard() {
+	if d.f.Close() != nil {
+		return // closed by Commit
+	}
+	os.Remove(d.q.path(incoming, d.id))
+	d.q.forget(d.id)
+}

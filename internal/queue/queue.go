@@ -1,0 +1,246 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"sekisho/internal/clock"
+	"sekisho/internal/safefile"
+)
+
+// retryLoad is when a file is tried again that could not be read for a reason
+// that has nothing to do with it, such as too many open files.
+const retryLoad = time.Minute
+
+// ErrDamaged is the error of a file that has changed since it was written.
+var ErrDamaged = errors.New("queue file is damaged")
+
+// Options are what a Queue needs besides its directory.
+type Options struct {
+	Clock clock.Clock
+	Log   *slog.Logger // repairs and damage
+}
+
+// Queue is an open spool. It is safe for concurrent use.
+type Queue struct {
+	dir   string
+	clock clock.Clock
+	log   *slog.Logger
+	lock  *os.File
+	names *dirSync // of messages/
+
+	mu      sync.Mutex
+	entries map[string]*entry // every message, claimed and held ones too
+	drafts  map[string]bool
+	due     schedule
+	changed chan struct{} // closed when something became due earlier
+	serial  uint32        // last part of the ids
+	arrival uint64        // order among messages due at the same time
+}
+
+// Open opens the spool in dir, which it creates if need be, and repairs what
+// a crash has left: unfinished drafts are removed, files that make no sense go
+// to corrupt/ and are logged. Every message that was claimed when the process
+// ended is due again. It fails when another process has the spool open or the
+// directory cannot be used.
+func Open(dir string, o Options) (*Queue, error) {
+	q := &Queue{
+		dir: dir, clock: o.Clock, log: o.Log,
+		entries: map[string]*entry{}, drafts: map[string]bool{},
+		changed: make(chan struct{}), serial: rand.Uint32(),
+	}
+	if err := q.open(); err != nil {
+		return nil, fmt.Errorf("spool %s: %w", dir, err)
+	}
+	return q, nil
+}
+
+func (q *Queue) open() error {
+	for _, sub := range []string{"", incoming, messages, corrupt} {
+		if err := os.MkdirAll(filepath.Join(q.dir, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := safefile.SyncDir(q.dir); err != nil {
+		return err
+	}
+	if err := q.takeLock(); err != nil {
+		return err
+	}
+	f, err := os.Open(filepath.Join(q.dir, messages))
+	if err != nil {
+		q.lock.Close()
+		return err
+	}
+	q.names = &dirSync{sync: f.Sync, close: f.Close}
+	if err := q.recover(); err != nil {
+		q.Close()
+		return err
+	}
+	return nil
+}
+
+func (q *Queue) takeLock() error {
+	f, err := os.OpenFile(filepath.Join(q.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return errors.New("in use by another process")
+		}
+		return err
+	}
+	q.lock = f
+	return nil
+}
+
+// Close lets another process open the spool. Nothing may be going on: no
+// draft, no claimed message, no call of Next.
+func (q *Queue) Close() error {
+	return errors.Join(q.names.close(), q.lock.Close())
+}
+
+// NewID returns an id that no message in the queue has: ten upper-case
+// hexadecimal digits, five of them microseconds, as Postfix's short ids begin.
+func (q *Queue) NewID() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		q.serial++
+		usec := q.clock.Now().Nanosecond() / 1000
+		id := fmt.Sprintf("%05X%05X", usec, q.serial&0xFFFFF)
+		if q.entries[id] == nil && !q.drafts[id] {
+			return id
+		}
+	}
+}
+
+// Free returns how many bytes may still be written to the spool's file system.
+func (q *Queue) Free() (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(q.dir, &st); err != nil {
+		return 0, fmt.Errorf("spool %s: free space: %w", q.dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// Next waits for a message to be due and returns it. The caller owns it until
+// Defer, Hold or Remove. It fails only when ctx ends.
+func (q *Queue) Next(ctx context.Context) (*Message, error) {
+	for {
+		id, wait, changed := q.claim()
+		if id == "" {
+			if err := q.wait(ctx, wait, changed); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		m, err := q.load(id, true)
+		if err == nil {
+			return m, nil
+		}
+		q.giveBack(id, q.clock.Now().Add(retryLoad), false)
+		q.giveUp(id, err)
+	}
+}
+
+// claim takes the first message that is due, or says how long there is none.
+func (q *Queue) claim() (id string, wait time.Duration, changed <-chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	wait = 24 * time.Hour
+	if len(q.due) > 0 {
+		wait = q.due[0].due.Sub(q.clock.Now())
+	}
+	if wait > 0 {
+		return "", wait, q.changed
+	}
+	return q.due.pop().id, 0, nil
+}
+
+func (q *Queue) wait(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
+	nap, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-nap.Done():
+		}
+	}()
+	_ = q.clock.Sleep(nap, d) // early or not: the caller looks again
+	return ctx.Err()
+}
+
+// Flush makes all messages due now that are neither held nor claimed.
+func (q *Queue) Flush() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.clock.Now()
+	for _, e := range q.entries {
+		if e.index >= 0 && e.due.After(now) {
+			q.due.move(e, now)
+		}
+	}
+	q.announce()
+}
+
+// announce wakes Next; q.mu is held.
+func (q *Queue) announce() {
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+// add makes a message known; q.mu is not held.
+func (q *Queue) add(id string, due time.Time, held bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.drafts, id)
+	q.arrival++
+	e := &entry{id: id, due: due, order: q.arrival, held: held, index: -1}
+	q.entries[id] = e
+	if !held {
+		q.due.push(e)
+		q.announce()
+	}
+}
+
+// giveBack puts a claimed message back into the schedule.
+func (q *Queue) giveBack(id string, due time.Time, held bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[id]
+	e.due, e.held = due, held
+	if !held {
+		q.due.push(e)
+		q.announce()
+	}
+}
+
+func (q *Queue) forget(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.entries[id]; e != nil && e.index >= 0 {
+		q.due.remove(e)
+	}
+	delete(q.entries, id)
+	delete(q.drafts, id)
+}
+
+func (q *Queue) path(sub, id string) string { return filepath.Join(q.dir, sub, id) }
+
+const (
+	incoming = "incoming"
+	messages = "messages"
+	corrupt  = "corrupt"
+)
