@@ -57,6 +57,8 @@ func Start(binary, conf string, out io.Writer, addrs ...string) (*Server, error)
 // StartCommand is Start for another command line.
 func StartCommand(cmd *exec.Cmd, out io.Writer, addrs ...string) (*Server, error) {
 	cmd.Stdout, cmd.Stderr = out, out
+	// Ctrl-C at the terminal is for the caller, who stops the server then.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

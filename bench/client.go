@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// client speaks SMTP as plainly as it goes: one command, one reply.
+type client struct{ addr string }
+
+// session is one connection.
+type session struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// message returns the content of 10 KiB that is sent, dot-stuffed.
+func message() []byte {
+	var b strings.Builder
+	b.WriteString("From: <sender@elsewhere.test>\r\nTo: <user@bench.test>\r\nSubject: bench\r\n" +
+		"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <bench@elsewhere.test>\r\n\r\n")
+	for b.Len() < 10*1024 {
+		b.WriteString("The quick brown fox jumps over the lazy dog and comes back the same way.\r\n")
+	}
+	b.WriteString(".\r\n")
+	return []byte(b.String())
+}
+
+// open connects and says EHLO.
+func (c *client) open() (*session, error) {
+	conn, err := net.DialTimeout("tcp", c.addr, 30*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{Conn: conn, r: bufio.NewReaderSize(conn, 1024)}
+	if err := s.expect("banner", 220); err == nil {
+		err = s.command(250, "EHLO client.elsewhere.test")
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// command sends a line and wants a reply with code.
+func (s *session) command(code int, format string, args ...any) error {
+	line := fmt.Sprintf(format, args...)
+	if _, err := s.Write([]byte(line + "\r\n")); err != nil {
+		return err
+	}
+	return s.expect(line, code)
+}
+
+// expect reads a reply.
+func (s *session) expect(to string, code int) error {
+	if err := s.SetReadDeadline(time.Now().Add(60 * time.Second)); err != nil {
+		return err
+	}
+	for {
+		line, err := s.r.ReadString('\n')
+		if err != nil {
+			return fmt.Errorf("reply to %s: %w", to, err)
+		}
+		if len(line) < 4 || line[3] == '-' {
+			continue
+		}
+		if !strings.HasPrefix(line, fmt.Sprint(code)) {
+			return fmt.Errorf("reply to %s: %q, want %d", to, line, code)
+		}
+		return nil
+	}
+}
+
+// send delivers message number i, whose content is body with the final dot.
+func (c *client) send(i int, body []byte) error {
+	s, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.command(250, "MAIL FROM:<sender@elsewhere.test>"); err != nil {
+		return err
+	}
+	if err := s.command(250, "RCPT TO:<user%d@bench.test>", i%mailboxes); err != nil {
+		return err
+	}
+	if err := s.command(354, "DATA"); err != nil {
+		return err
+	}
+	if _, err := s.Write(body); err != nil {
+		return err
+	}
+	if err := s.expect("content", 250); err != nil {
+		return err
+	}
+	return s.command(221, "QUIT")
+}
+
+// relay makes one attempt to relay, which has to be refused.
+func (c *client) relay() error {
+	s, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.command(250, "MAIL FROM:<sender@elsewhere.test>"); err != nil {
+		return err
+	}
+	if err := s.command(554, "RCPT TO:<user@elsewhere.test>"); err != nil {
+		return err
+	}
+	return s.command(221, "QUIT")
+}
+
+// sessions are connections held open.
+type sessions []*session
+
+func (held sessions) close() {
+	for _, s := range held {
+		s.Close()
+	}
+}
+
+// hold opens n connections; what it returns is to be closed, with an error too.
+func (c *client) hold(ctx context.Context, name string, n int) (sessions, error) {
+	held := make(sessions, n)
+	_, err := repeat(ctx, name+": idle", 10, n, func(i int) (err error) {
+		held[i], err = c.open()
+		return err
+	})
+	var open sessions
+	for _, s := range held {
+		if s != nil {
+			open = append(open, s)
+		}
+	}
+	return open, err
+}
+
+// repeat calls f(0) to f(n-1), as many at once as workers, shows progress, and
+// returns how long it took. The first error ends it.
+func repeat(ctx context.Context, what string, workers, n int, f func(i int) error) (time.Duration, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next, done atomic.Int64
+	stop := progress(what, n, &done)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if err := f(i); err != nil {
+					cancel(err)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	stop()
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	if int(done.Load()) != n {
+		return 0, errors.New("not all was done")
+	}
+	return took, nil
+}

@@ -1,0 +1,157 @@
+// Bench measures Sekisho beside the Postfix installed on this machine, in one
+// run, on the same disk and with the same main.cf and master.cf:
+//
+//	accept   accept and sync 10 KiB messages, one a connection, and deliver
+//	         them to Maildirs
+//	refuse   refuse a relay attempt
+//	idle     memory of connections that wait
+//	disk     the disk's own rate of syncing such files, which bounds accept
+//
+// The figures come as a table with ratios, or as JSON with -json. Postfix needs
+// root; without it, or without Postfix, only Sekisho is measured. Every process
+// started is ended again, also after a failure or ctrl-C. The method and what
+// the figures mean is in docs/performance.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// plan is what to measure, how often and how much of it.
+type plan struct {
+	what     map[string]bool // accept, refuse, idle, disk
+	subjects []string        // sekisho, postfix
+	sessions []int
+	messages int // of an accept measurement with 10 sessions or more
+	attempts int // of a refuse measurement
+	idle     int // connections
+	rounds   int
+	keep     bool
+}
+
+func main() {
+	dir := flag.String("dir", "", "`directory` on the disk to measure, for queues and mailboxes (default: the temporary directory)")
+	asJSON := flag.Bool("json", false, "print JSON instead of a table")
+	binary := flag.String("sekisho", "", "a sekisho `binary` built before (default: build one)")
+	what := flag.String("what", "disk,accept,refuse,idle", "what to measure")
+	subjects := flag.String("servers", "postfix,sekisho", "what to measure it on")
+	sessions := flag.String("sessions", "1,10,50", "numbers of sessions at once for accept and disk")
+	var p plan
+	flag.IntVar(&p.messages, "messages", 3000, "messages of an accept measurement (a third with less than 10 sessions)")
+	flag.IntVar(&p.attempts, "attempts", 3000, "relay attempts of a refuse measurement")
+	flag.IntVar(&p.idle, "idle", 1000, "idle connections")
+	flag.IntVar(&p.rounds, "rounds", 3, "how often each is measured; the median counts")
+	flag.BoolVar(&p.keep, "keep", false, "leave configuration, logs and mail behind")
+	flag.Parse()
+	if err := p.parse(*what, *subjects, *sessions); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	if err := run(p, *dir, *binary, *asJSON); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// parse fills in the lists of the command line.
+func (p *plan) parse(what, subjects, sessions string) error {
+	p.what = map[string]bool{}
+	for _, w := range strings.Split(what, ",") {
+		if !slices.Contains([]string{"disk", "accept", "refuse", "idle"}, w) {
+			return fmt.Errorf("-what: %q is none of disk, accept, refuse, idle", w)
+		}
+		p.what[w] = true
+	}
+	p.subjects = strings.Split(subjects, ",")
+	for _, s := range strings.Split(sessions, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-sessions: %q is not a number above 0", s)
+		}
+		p.sessions = append(p.sessions, n)
+	}
+	return nil
+}
+
+// run measures and prints. Everything it starts has ended when it returns.
+func run(p plan, parent, binary string, asJSON bool) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dir, err := os.MkdirTemp(parent, "sekisho-bench-")
+	if err != nil {
+		return err
+	}
+	if p.keep {
+		fmt.Fprintln(os.Stderr, "bench: everything stays in", dir)
+	} else {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	// The servers' unprivileged processes have to get through.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	subjects, err := prepare(ctx, p.subjects, dir, binary)
+	if err != nil {
+		return err
+	}
+	var res results
+	for round := range p.rounds {
+		fmt.Fprintf(os.Stderr, "bench: round %d of %d\n", round+1, p.rounds)
+		if err := measureAll(ctx, p, dir, subjects, &res); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return res.writeJSON(os.Stdout)
+	}
+	return res.writeTable(os.Stdout)
+}
+
+// prepare lays out a site for every server named that can run here.
+func prepare(ctx context.Context, names []string, dir, binary string) ([]subject, error) {
+	var subjects []subject
+	for _, name := range names {
+		switch name {
+		case "postfix":
+			if why := noPostfix(); why != "" {
+				fmt.Fprintln(os.Stderr, "bench: Postfix is left out:", why)
+				continue
+			}
+			s, err := newPostfix(dir)
+			if err != nil {
+				return nil, err
+			}
+			subjects = append(subjects, s)
+		case "sekisho":
+			s, err := newSekisho(ctx, dir, binary)
+			if err != nil {
+				return nil, err
+			}
+			subjects = append(subjects, s)
+		default:
+			return nil, fmt.Errorf("-servers: %q is neither sekisho nor postfix", name)
+		}
+	}
+	return subjects, nil
+}
+
+// noPostfix says why Postfix cannot be measured here, "" when it can.
+func noPostfix() string {
+	if _, err := exec.LookPath("postfix"); err != nil {
+		return "it is not installed (Debian: apt-get install postfix)"
+	}
+	if os.Geteuid() != 0 {
+		return "it can only be started by root"
+	}
+	return ""
+}

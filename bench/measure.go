@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// subject is a mail server to measure, with a site of its own.
+type subject interface {
+	name() string
+	site() *site
+	// start returns when the server accepts connections at its site's address.
+	start() error
+	// root is the process that all others of the server descend from.
+	root() int
+	// stop ends all processes.
+	stop() error
+}
+
+// measureAll measures everything planned once, every server by turns.
+func measureAll(ctx context.Context, p plan, dir string, subjects []subject, res *results) error {
+	if p.what["disk"] {
+		for _, n := range p.sessions {
+			rate, err := diskRate(ctx, dir, n, size(p.messages, n))
+			if err != nil {
+				return fmt.Errorf("disk: %w", err)
+			}
+			res.add("disk", n, "create and sync, files/s", "disk", rate)
+		}
+	}
+	var steps []func(subject) error
+	if p.what["accept"] {
+		for _, n := range p.sessions {
+			steps = append(steps, func(s subject) error { return accept(ctx, s, n, size(p.messages, n), res) })
+		}
+	}
+	if p.what["refuse"] {
+		steps = append(steps, func(s subject) error { return refuse(ctx, s, 10, p.attempts, res) })
+	}
+	if p.what["idle"] {
+		steps = append(steps, func(s subject) error { return idle(ctx, s, p.idle, res) })
+	}
+	for _, step := range steps {
+		for _, s := range subjects {
+			if err := running(ctx, s, step); err != nil {
+				return fmt.Errorf("%s: %w", s.name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// size is how many messages n sessions send: fewer sessions are slower.
+func size(messages, n int) int {
+	if n < 10 {
+		return messages / 3
+	}
+	return messages
+}
+
+// running starts the server, warms it up by a few messages, runs step and ends
+// the server whatever happened.
+func running(ctx context.Context, s subject, step func(subject) error) (err error) {
+	if err := s.start(); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, s.stop())
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, lastLines(s.site().log, 10))
+		}
+	}()
+	const warmUp = 20
+	if _, err := send(ctx, s, "warm up", 2, warmUp); err != nil {
+		return err
+	}
+	if err := s.site().awaitDelivered(ctx, warmUp); err != nil {
+		return err
+	}
+	if err := s.site().clearMail(); err != nil {
+		return err
+	}
+	return step(s)
+}
+
+// send sends messages over sessions at once and returns how long it took until
+// the last was acknowledged.
+func send(ctx context.Context, s subject, what string, sessions, messages int) (time.Duration, error) {
+	body := message()
+	return repeat(ctx, s.name()+": "+what, sessions, messages, func(i int) error {
+		return s.site().client().send(i, body)
+	})
+}
+
+// accept measures messages accepted, synced and delivered.
+func accept(ctx context.Context, s subject, sessions, messages int, res *results) error {
+	before, err := cpuSeconds(s.root())
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	took, err := send(ctx, s, fmt.Sprintf("accept, %d sessions", sessions), sessions, messages)
+	if err != nil {
+		return err
+	}
+	if err := s.site().awaitDelivered(ctx, messages); err != nil {
+		return err
+	}
+	delivered := time.Since(began)
+	after, err := cpuSeconds(s.root())
+	if err != nil {
+		return err
+	}
+	n := float64(messages)
+	res.add("accept", sessions, "accepted and synced, messages/s", s.name(), n/took.Seconds())
+	res.add("accept", sessions, "delivered to Maildir, messages/s", s.name(), n/delivered.Seconds())
+	res.add("accept", sessions, "CPU s per 1,000 messages", s.name(), (after-before)/n*1000)
+	return s.site().clearMail()
+}
+
+// refuse measures sessions that end in "554 ... Relay access denied".
+func refuse(ctx context.Context, s subject, sessions, attempts int, res *results) error {
+	before, err := cpuSeconds(s.root())
+	if err != nil {
+		return err
+	}
+	took, err := repeat(ctx, fmt.Sprintf("%s: refuse, %d sessions", s.name(), sessions), sessions, attempts, func(int) error {
+		return s.site().client().relay()
+	})
+	if err != nil {
+		return err
+	}
+	after, err := cpuSeconds(s.root())
+	if err != nil {
+		return err
+	}
+	n := float64(attempts)
+	res.add("refuse", sessions, "relay attempts refused, sessions/s", s.name(), n/took.Seconds())
+	res.add("refuse", sessions, "CPU s per 1,000 sessions", s.name(), (after-before)/n*1000)
+	return nil
+}
+
+// idle measures the memory of connections that said EHLO and wait.
+func idle(ctx context.Context, s subject, connections int, res *results) error {
+	before, err := pss(s.root())
+	if err != nil {
+		return err
+	}
+	held, err := s.site().client().hold(ctx, s.name(), connections)
+	defer held.close()
+	if err != nil {
+		return err
+	}
+	// What was needed only while they connected goes back meanwhile.
+	if err := wait(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	after, err := pss(s.root())
+	if err != nil {
+		return err
+	}
+	res.add("idle", connections, "memory of a connection, KiB", s.name(), float64(after-before)/1024/float64(connections))
+	res.add("idle", connections, "memory in all, MiB", s.name(), float64(after)/1024/1024)
+	return nil
+}
+
+// wait waits for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// awaitDelivered returns when the Maildirs hold n messages.
+func (s *site) awaitDelivered(ctx context.Context, n int) error {
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		got, err := s.delivered()
+		if err != nil {
+			return err
+		}
+		if got == n {
+			return nil
+		}
+		if got > n || time.Now().After(deadline) {
+			return fmt.Errorf("%d messages were acknowledged and %d delivered", n, got)
+		}
+		if err := wait(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// delivered counts the messages in the Maildirs.
+func (s *site) delivered() (int, error) {
+	n := 0
+	for i := range mailboxes {
+		entries, err := os.ReadDir(filepath.Join(s.mailDir, mailboxDir(i), "new"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return 0, err
+		}
+		n += len(entries)
+	}
+	return n, nil
+}
+
+// clearMail removes what was delivered.
+func (s *site) clearMail() error {
+	for i := range mailboxes {
+		if err := os.RemoveAll(filepath.Join(s.mailDir, mailboxDir(i))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
