@@ -95,8 +95,8 @@ scache    unix  -       -       n       -       1       scache
 postlog   unix-dgram n  -       n       -       1       postlogd
 `
 
-// newSite writes the configuration of a server into dir/name. Queue and
-// mailboxes belong to owner.
+// newSite writes the configuration of a server into dir/name. What the server
+// writes belongs to owner.
 func newSite(dir, name string, owner *user.User) (*site, error) {
 	dir = filepath.Join(dir, name)
 	addrs, err := testsite.Ports(1)
@@ -121,7 +121,11 @@ func newSite(dir, name string, owner *user.User) (*site, error) {
 		return nil, err
 	}
 	if os.Geteuid() == 0 {
-		for _, d := range []string{data, s.mailDir} {
+		owned := []string{data, s.mailDir}
+		if name == "sekisho" {
+			owned = append(owned, s.queue) // Postfix wants its own to be root's
+		}
+		for _, d := range owned {
 			if err := os.Chown(d, uid, gid); err != nil {
 				return nil, err
 			}
