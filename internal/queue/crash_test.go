@@ -1,0 +1,302 @@
+package queue
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekisho/internal/clock"
+	"sekisho/internal/deliver"
+)
+
+// A file cut off anywhere is either set aside or, when only what was recorded
+// about recipients is missing, a message whose recipients are tried again.
+func TestFileCutOffAtEveryByte(t *testing.T) {
+	s := newSite(t)
+	id := s.put(t, "Subject: x\n\nhello\n", envelope("x@a.test", "y@b.test"))
+	m := s.next(t)
+	whole := m.end
+	if err := m.Record([]deliver.Result{{Recipient: 1, Status: deliver.Sent}}); err != nil {
+		t.Fatal(err)
+	}
+	path := s.path(messages, id)
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(file) + 1 {
+		if err := os.WriteFile(path, file[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.log.Reset()
+		s.restart(t)
+		if int64(n) < whole {
+			s.nothingDue(t)
+			kept, err := os.ReadFile(s.path(corrupt, id))
+			if err != nil || !bytes.Equal(kept, file[:n]) || !strings.Contains(s.log.String(), id) {
+				t.Fatalf("cut at %d: kept %d bytes, %v; log %q", n, len(kept), err, s.log)
+			}
+			os.Remove(s.path(corrupt, id))
+			continue
+		}
+		m := s.next(t)
+		if read(t, m) != "Subject: x\n\nhello\n" || m.Progress()[1].Done() != (n == len(file)) {
+			t.Fatalf("cut at %d: progress %+v", n, m.Progress())
+		}
+		if logged := s.log.Len() > 0; logged != (int64(n) > whole && n < len(file)) {
+			t.Fatalf("cut at %d: log %q", n, s.log)
+		}
+		if err := m.Record([]deliver.Result{{Recipient: 0, Status: deliver.Sent}}); err != nil {
+			t.Fatal(err)
+		}
+		s.restart(t)
+		if !s.next(t).Progress()[0].Done() {
+			t.Fatalf("cut at %d: what was recorded after the repair is lost", n)
+		}
+	}
+}
+
+// No changed byte may go unnoticed.
+func TestEveryChangedByteIsNoticed(t *testing.T) {
+	s := newSite(t)
+	id := s.put(t, "Subject: x\n\nhello\n", envelope("x@a.test"))
+	path := s.path(messages, id)
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range file {
+		changed := bytes.Clone(file)
+		changed[i] ^= 0x20
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.restart(t)
+		if id, _, _ := s.claim(); id == "" {
+			if err := os.Remove(s.path(corrupt, filepath.Base(path))); err != nil {
+				t.Fatalf("byte %d: message is gone: %v", i, err)
+			}
+			continue
+		}
+		m, err := s.load(id, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := m.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(r); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("byte %d changed, content read with error %v", i, err)
+		}
+		r.Close()
+	}
+}
+
+func TestWhatMakesNoSenseIsSetAside(t *testing.T) {
+	s := newSite(t)
+	good := s.put(t, "x\n", envelope("x@a.test"))
+	file, err := os.ReadFile(s.path(messages, good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(s.path(messages, "0000000001"), file, 0o600) // another one's file
+	os.WriteFile(s.path(messages, "README"), []byte("?"), 0o600)
+	os.WriteFile(s.path(corrupt, "README"), []byte("older"), 0o600)
+	os.WriteFile(s.path(incoming, "draft"), []byte("?"), 0o600)
+	s.restart(t)
+	if m := s.next(t); m.env.QueueID != good {
+		t.Errorf("got %s", m.env.QueueID)
+	}
+	s.nothingDue(t)
+	files, err := os.ReadDir(filepath.Join(s.dir, corrupt))
+	if err != nil || len(files) != 3 {
+		t.Errorf("set aside: %v, %v; want the two and the older one", files, err)
+	}
+	if drafts, _ := os.ReadDir(filepath.Join(s.dir, incoming)); len(drafts) != 0 {
+		t.Errorf("drafts left: %v", drafts)
+	}
+}
+
+const (
+	childEnv = "SEKISHO_QUEUE_CRASH_CHILD" // directory of the spool
+	killsEnv = "SEKISHO_CRASH_KILLS"       // how often to kill, default 20
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		crashChild(dir)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// crashChild commits messages from several goroutines and prints the id and
+// checksum of each that was acknowledged, until it is killed.
+func crashChild(dir string) {
+	q, err := Open(dir, Options{Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	var mu sync.Mutex
+	for n := range 4 {
+		go func() {
+			for i := 0; ; i++ {
+				text := strings.Repeat(fmt.Sprintf("%d %d\n", n, i), 1+rand.IntN(3000))
+				id := q.NewID()
+				d, err := q.Create(id)
+				if err == nil {
+					io.WriteString(d, text)
+					err = d.Commit(envelope("x@a.test", "y@a.test"))
+				}
+				mu.Lock()
+				if err != nil {
+					fmt.Println("error", err)
+				} else {
+					fmt.Printf("ok %s %d\n", id, crc32.ChecksumIEEE([]byte(text)))
+				}
+				mu.Unlock()
+			}
+		}()
+	}
+	for { // and delivers one in three
+		m, err := q.Next(context.Background())
+		if err != nil {
+			continue
+		}
+		id := m.Envelope().QueueID
+		if rand.IntN(3) == 0 {
+			mu.Lock()
+			fmt.Printf("gone %s\n", id)
+			mu.Unlock()
+			m.Remove()
+			continue
+		}
+		m.Record([]deliver.Result{{Recipient: 0, Status: deliver.Sent}})
+		mu.Lock()
+		fmt.Printf("sent %s\n", id)
+		mu.Unlock()
+		m.Defer(time.Now().Add(time.Hour))
+	}
+}
+
+// Killed at any moment, the spool has every acknowledged message that was not
+// removed, whole, and remembers the recipients that were done.
+func TestKilledAtAnyMoment(t *testing.T) {
+	kills := 20
+	if s := os.Getenv(killsEnv); s != "" {
+		kills, _ = strconv.Atoi(s)
+	}
+	dir := filepath.Join(t.TempDir(), "spool")
+	var acked, left int
+	for range kills {
+		said := killChild(t, dir)
+		acked += len(said.ok)
+		left += said.verify(t, dir)
+	}
+	if acked == 0 || left == 0 {
+		t.Errorf("%d acknowledged, %d left: nothing was tested", acked, left)
+	}
+	t.Logf("%d kills: %d messages acknowledged, %d of them found whole, none lost", kills, acked, left)
+}
+
+// said is what a child printed before it was killed.
+type said struct {
+	ok   map[string]uint64 // id: checksum
+	gone map[string]bool
+	sent map[string]bool
+}
+
+func killChild(t *testing.T, dir string) said {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), childEnv+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := said{ok: map[string]uint64{}, gone: map[string]bool{}, sent: map[string]bool{}}
+	deadline := 1 + rand.IntN(300)
+	in := bufio.NewScanner(out)
+	for n := 0; in.Scan(); n++ {
+		if n == deadline {
+			cmd.Process.Kill()
+		}
+		r.note(t, strings.Fields(in.Text()))
+	}
+	cmd.Wait()
+	return r
+}
+
+func (r said) note(t *testing.T, words []string) {
+	switch words[0] {
+	case "ok":
+		r.ok[words[1]], _ = strconv.ParseUint(words[2], 10, 32)
+	case "gone":
+		r.gone[words[1]] = true
+	case "sent":
+		r.sent[words[1]] = true
+	default:
+		t.Errorf("child said %q", words)
+	}
+}
+
+// verify opens the spool, compares, empties it and returns how many messages
+// were found.
+func (r said) verify(t *testing.T, dir string) int {
+	t.Helper()
+	var log bytes.Buffer
+	q, err := Open(dir, Options{Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	found := map[string]bool{}
+	for _, info := range q.List() {
+		id := info.Message.Envelope().QueueID
+		if found[id] {
+			t.Errorf("%s is there twice", id)
+		}
+		found[id] = true
+		text := read(t, info.Message)
+		if sum, acked := r.ok[id]; acked && sum != uint64(crc32.ChecksumIEEE([]byte(text))) {
+			t.Errorf("%s has changed", id)
+		}
+		if r.sent[id] && !info.Message.Progress()[0].Done() {
+			t.Errorf("%s: a recipient that was done would get it again", id)
+		}
+		os.Remove(q.path(messages, id))
+	}
+	for id := range r.ok {
+		if !found[id] && !r.gone[id] {
+			t.Errorf("%s was acknowledged and is lost", id)
+		}
+	}
+	if files, _ := os.ReadDir(filepath.Join(dir, corrupt)); len(files) != 0 {
+		t.Errorf("set aside after a kill: %v", files)
+	}
+	return len(found)
+}
