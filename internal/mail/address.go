@@ -14,15 +14,27 @@ func SplitAddress(addr string) (local, domain string, hasDomain bool) {
 
 // Quote turns an address from internal into external form: a local part that
 // is no dot-string gets quotes (RFC 5321 section 4.1.2; Postfix's
-// quote_822_local).
+// quote_822_local). A source route in front stays as it is.
 func Quote(addr string) string {
-	i := strings.LastIndexByte(addr, '@')
-	local, rest := addr, ""
-	if i >= 0 {
-		local, rest = addr[:i], addr[i:]
-	}
-	if addr == "" || isDotString(local) {
+	if addr == "" {
 		return addr
+	}
+	route, mailbox := cutRoute(addr)
+	local, domain, has := SplitAddress(mailbox)
+	if isDotString(local) {
+		return addr
+	}
+	quoted := route + QuoteLocal(local)
+	if has {
+		quoted += "@" + domain
+	}
+	return quoted
+}
+
+// QuoteLocal turns a local part that is no dot-string into a quoted string.
+func QuoteLocal(local string) string {
+	if isDotString(local) {
+		return local
 	}
 	var b strings.Builder
 	b.WriteByte('"')
@@ -34,8 +46,17 @@ func Quote(addr string) string {
 		b.WriteByte(c)
 	}
 	b.WriteByte('"')
-	b.WriteString(rest)
 	return b.String()
+}
+
+// cutRoute takes "@a,@b:" off the front of an address.
+func cutRoute(addr string) (route, mailbox string) {
+	if strings.HasPrefix(addr, "@") {
+		if i := strings.IndexByte(addr, ':'); i >= 0 {
+			return addr[:i+1], addr[i+1:]
+		}
+	}
+	return "", addr
 }
 
 // isDotString reports whether a local part needs no quotes: atoms separated by
@@ -53,27 +74,33 @@ func isDotString(s string) bool {
 }
 
 // Unquote turns an address from external into internal form: quotes and
-// backslashes of a quoted local part go (Postfix's unquote_822_local).
+// backslashes of a quoted local part go (Postfix's unquote_822_local). The
+// domain begins after the last '@' outside of quotes and stays as it is.
 func Unquote(addr string) string {
-	i := strings.LastIndexByte(addr, '@')
-	local, rest := addr, ""
-	if i >= 0 {
-		local, rest = addr[:i], addr[i:]
-	}
-	if strings.IndexByte(local, '"') < 0 && strings.IndexByte(local, '\\') < 0 {
+	if !strings.ContainsAny(addr, `"\`) {
 		return addr
 	}
-	var b strings.Builder
-	for i := 0; i < len(local); i++ {
-		switch c := local[i]; c {
-		case '"':
-		case '\\':
-			if i++; i < len(local) {
-				b.WriteByte(local[i])
+	route, mailbox := cutRoute(addr)
+	b := []byte(route)
+	quoted, at, domain := false, -1, ""
+	for i := 0; i < len(mailbox); i++ {
+		c := mailbox[i]
+		switch {
+		case c == '"':
+			quoted = !quoted
+			continue
+		case c == '@' && !quoted:
+			at, domain = len(b), mailbox[i:]
+		case c == '\\':
+			if i++; i == len(mailbox) {
+				continue
 			}
-		default:
-			b.WriteByte(c)
+			c = mailbox[i]
 		}
+		b = append(b, c)
 	}
-	return b.String() + rest
+	if at >= 0 {
+		return string(b[:at]) + domain
+	}
+	return string(b)
 }

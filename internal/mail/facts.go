@@ -55,6 +55,7 @@ type Facts struct {
 	CcertPresent           bool
 	CcertTrusted           bool
 
+	SMTPUTF8         bool // MAIL asked for it (RFC 6531): names may be non-ASCII
 	UnauthPipelining bool // the client pipelined where it may not; sticky for the session
 	LogClientPort    bool // smtpd_client_port_logging
 }

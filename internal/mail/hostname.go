@@ -42,19 +42,45 @@ func IsNumericHostname(name string) bool {
 // ValidHostAddr reports whether s is an IPv4 or IPv6 address without brackets.
 // An IPv4 address whose first octet is 0 is none, except 0.0.0.0.
 func ValidHostAddr(s string) bool {
-	a, err := netip.ParseAddr(s)
-	if err != nil || a.Zone() != "" {
+	if strings.IndexByte(s, ':') < 0 {
+		return validIPv4(s)
+	}
+	return validIPv6(s)
+}
+
+// validIPv4 takes four octets from 0 to 255, leading zeros included.
+func validIPv4(s string) bool {
+	octets := strings.Split(s, ".")
+	if len(octets) != 4 {
 		return false
 	}
-	return !a.Is4() || a.As4()[0] != 0 || a.IsUnspecified()
+	for i, o := range octets {
+		n := 0
+		for j := 0; j < len(o); j++ {
+			if o[j] < '0' || o[j] > '9' {
+				return false
+			}
+			if n = n*10 + int(o[j]-'0'); n > 255 {
+				return false
+			}
+		}
+		if o == "" || i == 0 && n == 0 && strings.Trim(s, "0.") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func validIPv6(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Is6() && a.Zone() == ""
 }
 
 // ValidMailHostAddr reads the inside of an address literal, "192.0.2.1" or
 // "IPv6:2001:db8::1" (RFC 5321 section 4.1.3), and returns the bare address.
 func ValidMailHostAddr(s string) (addr string, ok bool) {
 	if len(s) > 5 && strings.EqualFold(s[:5], "IPv6:") {
-		a, err := netip.ParseAddr(s[5:])
-		return s[5:], err == nil && a.Is6() && a.Zone() == ""
+		return s[5:], validIPv6(s[5:])
 	}
-	return s, strings.IndexByte(s, ':') < 0 && ValidHostAddr(s)
+	return s, validIPv4(s)
 }
