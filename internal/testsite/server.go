@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -27,17 +28,22 @@ func Build(ctx context.Context, dir string) (string, error) {
 }
 
 // Ports returns n addresses of 127.0.0.1 with ports that were free just now.
+// They are below those that Linux gives to clients: while a server is down,
+// nobody takes its port by chance.
 func Ports(n int) ([]string, error) {
 	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		if len(addrs) == n {
+			return addrs, nil
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000)))
 		if err != nil {
-			return nil, err
+			continue
 		}
 		defer l.Close()
 		addrs = append(addrs, l.Addr().String())
 	}
-	return addrs, nil
+	return nil, errors.New("no free ports between 10000 and 32000")
 }
 
 // Server is a running server process. One goroutine at a time may stop it.
