@@ -15,17 +15,18 @@ import (
 )
 
 // layers are the packages of each layer, the lowest first; "x/..." is x and all
-// below it. A package may import its own layer and those before it.
+// below it. A package may import its own layer and those before it. The last
+// layer is tests and tools, which may import what they look at.
 var layers = [][]string{
 	{"internal/wire", "internal/clock", "internal/safefile", "internal/maillog"},
-	{"internal/config", "internal/mail"},
+	{"internal/config", "internal/mail", "internal/tok822", "internal/mimestate"},
 	{"internal/dns", "internal/zone", "internal/evidence", "internal/table/...", "internal/directory/...", "internal/sasl/..."},
 	{"internal/matchlist", "internal/rewrite", "internal/restrict", "internal/explain", "internal/site", "internal/check", "internal/anvil"},
 	{"internal/queue", "internal/cleanup", "internal/deliver/...", "internal/bounce", "internal/qmgr"},
 	{"internal/smtpd"},
 	{"internal/master", "internal/applet/..."},
 	{"cmd/..."},
-	{"internal/arch", "internal/testsite", "conformance/...", "bench", "docs"},
+	{"internal/arch", "internal/testsite", "conformance/...", "bench", "docs", "e2e"},
 }
 
 // only says who may import a library: one package knows it, everybody else asks
@@ -115,7 +116,7 @@ func TestImportsGoDownwards(t *testing.T) {
 				t.Errorf("%s has no layer: add it to the table in this test", from)
 				break
 			}
-			if who, limited := only[imp]; limited && !slices.Contains(who, from) {
+			if who, limited := only[imp]; limited && layer(from) < len(layers)-1 && !slices.Contains(who, from) {
 				t.Errorf("%s imports %s: that is for %s", from, imp, strings.Join(who, ", "))
 			}
 			if slices.Contains(pure, from) && slices.Contains(world, imp) {
