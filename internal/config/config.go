@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,25 +35,15 @@ type setting struct {
 	pos   Pos
 }
 
-// Warning is something odd that Postfix accepts.
-type Warning struct {
-	Pos  Pos
-	Text string
-}
-
-// String returns "FILE:LINE: TEXT".
-func (w Warning) String() string { return w.Pos.String() + ": " + w.Text }
-
 // Load reads DIR/main.cf and DIR/master.cf and checks the type of every value,
 // also under each service's -o. All errors found are returned together, each
 // with its place.
 func Load(dir string) (*Config, []Warning, error) {
-	c := &Config{Dir: dir, params: parameterTable(), values: make(map[string]setting), host: hostDefaults()}
-	warnings, err := c.readMain(filepath.Join(dir, "main.cf"))
+	c, warnings, err := ReadMain(dir)
 	if err != nil {
 		return nil, warnings, err
 	}
-	services, more, err := readMaster(filepath.Join(dir, "master.cf"))
+	services, more, err := ReadMaster(dir)
 	warnings = append(warnings, more...)
 	if err != nil {
 		return nil, warnings, err
@@ -68,13 +61,28 @@ func Load(dir string) (*Config, []Warning, error) {
 	return c, warnings, nil
 }
 
-func (c *Config) readMain(path string) ([]Warning, error) {
+// Defaults returns a configuration in which nothing is set.
+func Defaults() *Config {
+	return &Config{params: parameterTable(), values: make(map[string]setting), host: hostDefaults()}
+}
+
+// ReadMain reads DIR/main.cf and nothing else; it does not look at the types
+// of values.
+func ReadMain(dir string) (*Config, []Warning, error) {
+	c := Defaults()
+	c.Dir = dir
+	c.host["config_directory"] = dir
+	path := filepath.Join(dir, "main.cf")
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, nil, fmt.Errorf("config: %w", err)
 	}
 	defer f.Close()
-	return c.parse(path, f)
+	warnings, err := c.parse(path, f)
+	if err != nil {
+		return nil, warnings, err
+	}
+	return c, warnings, nil
 }
 
 func (c *Config) parse(path string, r io.Reader) ([]Warning, error) {
@@ -83,8 +91,8 @@ func (c *Config) parse(path string, r io.Reader) ([]Warning, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	var warnings []Warning
-	for _, n := range stray {
-		warnings = append(warnings, Warning{Pos{path, n}, "logical line must not start with whitespace; the line is ignored"})
+	if stray != "" {
+		warnings = append(warnings, Warning{Pos{File: path}, stray})
 	}
 	var errs []error
 	for _, l := range lines {
@@ -94,7 +102,7 @@ func (c *Config) parse(path string, r io.Reader) ([]Warning, error) {
 			continue
 		}
 		if old, dup := c.values[name]; dup {
-			warnings = append(warnings, Warning{s.pos, fmt.Sprintf("overriding earlier entry: %s=%s (line %d)", name, old.raw, old.pos.Line)})
+			warnings = append(warnings, Warning{s.pos, "overriding earlier entry: " + name + "=" + old.raw})
 		} else {
 			c.order = append(c.order, name)
 		}
@@ -107,28 +115,68 @@ func (c *Config) parse(path string, r io.Reader) ([]Warning, error) {
 func splitSetting(path string, l logical) (string, setting, error) {
 	text := l.text()
 	pos := Pos{path, l[0].line}
-	name, value, ok := strings.Cut(text, "=")
-	name = strings.TrimSpace(name)
-	switch {
-	case !ok:
-		return "", setting{}, fmt.Errorf("%s: missing '=' after attribute name: %q", pos, name)
-	case name == "":
-		return "", setting{}, fmt.Errorf("%s: missing attribute name: %q", pos, text)
+	name, value, problem := splitNameValue(text)
+	if problem != "" {
+		return "", setting{}, &Error{pos, problem}
 	}
-	start := len(text) - len(strings.TrimLeft(value, " \t\r\n"))
-	return name, setting{raw: strings.TrimSpace(value), lines: l, start: start, pos: pos}, nil
+	start := len(text) - len(strings.TrimLeft(text[strings.IndexByte(text, '=')+1:], blank))
+	return name, setting{raw: value, lines: l, start: start, pos: pos}, nil
+}
+
+// splitNameValue cuts "name = value"; a name is one word.
+func splitNameValue(text string) (name, value, problem string) {
+	name, value, ok := strings.Cut(text, "=")
+	name, value = strings.Trim(name, blank), strings.Trim(value, blank)
+	switch {
+	case name == "":
+		return "", "", fmt.Sprintf("missing attribute name: %q", text)
+	case !ok || strings.ContainsAny(name, blank):
+		return "", "", fmt.Sprintf("missing '=' after attribute name: %q", text)
+	}
+	return name, value, ""
 }
 
 // Service returns the view of c that a service has: its -o values come before
-// those of main.cf.
+// those of main.cf, and $service_name is its own.
 func (c *Config) Service(s Service) *Config {
+	v := c.With(s.Overrides)
+	v.host = maps.Clone(c.host)
+	v.host["service_name"] = s.Name
+	v.host["process_name"] = path.Base(s.Command)
+	return v
+}
+
+// With returns c with values that come before those of main.cf; of several for
+// one name the last counts.
+func (c *Config) With(overrides []Override) *Config {
 	v := *c
-	v.over = make(map[string]setting, len(s.Overrides))
-	for _, o := range s.Overrides {
+	v.over = make(map[string]setting, len(overrides))
+	for _, o := range overrides {
 		v.over[o.Name] = setting{raw: o.Value, pos: o.Pos}
 	}
 	return &v
 }
+
+// Parameter returns what the table says of a parameter; what it says of those
+// that every transport has (default_x) holds for each transport's own
+// (smtp_x) too.
+func (c *Config) Parameter(name string) (p Parameter, known bool) {
+	if p, known = c.params[name]; known {
+		return p, true
+	}
+	for suffix, origin := range transportSuffixes {
+		if strings.HasSuffix(name, suffix) {
+			p = c.params[origin]
+			p.Name, p.Default = name, "$"+origin
+			return p, true
+		}
+	}
+	return p, false
+}
+
+// Names returns the names that main.cf sets, in the order of their first
+// mention.
+func (c *Config) Names() []string { return slices.Clone(c.order) }
 
 func (c *Config) setting(name string) (setting, bool) {
 	if s, ok := c.over[name]; ok {
@@ -146,10 +194,16 @@ func (c *Config) Raw(name string) (value string, set bool) {
 	if name == "mydomain" {
 		return c.parentDomain(), false
 	}
+	return c.Default(name), false
+}
+
+// Default returns a parameter's default, not expanded.
+func (c *Config) Default(name string) string {
 	if v, ok := c.host[name]; ok {
-		return v, false
+		return v
 	}
-	return c.params[name].Default, false
+	p, _ := c.Parameter(name)
+	return p.Default
 }
 
 // parentDomain is the default of mydomain: myhostname without its first label.
@@ -183,15 +237,15 @@ func (c *Config) Str(name string) string {
 // already for every parameter that is set.
 func (c *Config) Eval(name string) (string, error) {
 	raw, _ := c.Raw(name)
+	if c.params[name].Type == TypeRaw {
+		return raw, nil
+	}
 	return c.ExpandValue(raw)
 }
 
 // ExpandValue replaces the $names in a text by the values of parameters.
 func (c *Config) ExpandValue(text string) (string, error) {
 	x := expander{recurse: true, lookup: func(n string) (string, bool) {
-		if n == "config_directory" && !c.Set(n) {
-			return c.Dir, true
-		}
 		v, set := c.Raw(n)
 		return v, set || v != ""
 	}}
@@ -301,7 +355,7 @@ func splitList(s string) []listWord {
 	}
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		sep := c == ' ' || c == '\t' || c == ',' || c == '\r' || c == '\n'
+		sep := c == ',' || strings.IndexByte(blank, c) >= 0
 		switch {
 		case sep && depth == 0:
 			flush(i)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,9 +19,17 @@ func Expand(s string, lookup func(name string) (string, bool)) (string, error) {
 	return x.expand(s, 0)
 }
 
+// References calls f with every name that s refers to, in all branches.
+func References(s string, f func(name string)) error {
+	x := expander{lookup: func(n string) (string, bool) { f(n); return "", false }, branches: true}
+	_, err := x.expand(s, 0)
+	return err
+}
+
 type expander struct {
-	lookup  func(string) (string, bool)
-	recurse bool // values are expanded too
+	lookup   func(string) (string, bool)
+	recurse  bool // values are expanded too
+	branches bool // go into all branches, for what they refer to
 }
 
 func (x *expander) expand(s string, depth int) (string, error) {
@@ -151,11 +160,16 @@ func (x *expander) choose(yes bool, plain, rest string, depth int) (string, erro
 			return "", fmt.Errorf("unexpected input at: %q", more)
 		}
 		then, otherwise = plain, text
-		if yes {
+		if yes && !x.branches {
 			return plain, nil
 		}
 	default:
 		return "", fmt.Errorf("attribute name syntax error at: %q", rest)
+	}
+	if x.branches {
+		_, err1 := x.expand(then, depth+1)
+		_, err2 := x.expand(otherwise, depth+1)
+		return "", errors.Join(err1, err2)
 	}
 	if yes {
 		return x.expand(then, depth+1)
@@ -233,7 +247,7 @@ func compare(left, op, right string) (bool, error) {
 	case ">=":
 		return order >= 0, nil
 	}
-	return false, fmt.Errorf("logical operator expected at: %q", op)
+	return false, fmt.Errorf(`"==" or "!=" or "<" or "<=" or ">=" or ">" expected at: %q`, op)
 }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

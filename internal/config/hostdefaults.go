@@ -3,6 +3,8 @@ package config
 import (
 	"net"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -16,7 +18,9 @@ func hostDefaults() map[string]string {
 	if !strings.Contains(name, ".") {
 		name += ".localdomain"
 	}
-	return map[string]string{"myhostname": name}
+	return map[string]string{
+		"myhostname": name, "process_id": strconv.Itoa(os.Getpid()), "process_name": filepath.Base(os.Args[0]),
+	}
 }
 
 // Networks returns the value of mynetworks: as set, or as mynetworks_style

@@ -2,9 +2,35 @@ package config
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 )
+
+// blank are the characters that are white space to Postfix.
+const blank = " \t\r\n\v\f"
+
+// Line is a logical line: a physical line and those that continue it
+// (postconf(5): lines that begin with white space). Comments and blank lines
+// between them are gone; the white space that begins a continuation stays.
+type Line struct {
+	Text   string
+	Number int // of its first physical line, from 1
+}
+
+// Lines reads the logical lines of a file, main.cf and master.cf as well as
+// the sources of tables. Lines at the top that begin with white space continue
+// nothing; they are left out and returned as the text of a warning in Postfix's
+// words.
+func Lines(r io.Reader) (lines []Line, stray string, err error) {
+	ls, stray, err := readLogical(r)
+	lines = make([]Line, len(ls))
+	for i, l := range ls {
+		lines[i] = Line{l.text(), l[0].line}
+	}
+	return lines, stray, err
+}
 
 // physical is one line of a file that belongs to a logical line.
 type physical struct {
@@ -12,14 +38,12 @@ type physical struct {
 	line int
 }
 
-// logical is a logical line: the first physical line and those that continue
-// it (postconf(5): lines that begin with white space). Comments and blank
-// lines between them are gone.
 type logical []physical
 
-// text joins the physical lines as Postfix does: the white space that begins
-// a continuation stays.
 func (l logical) text() string {
+	if len(l) == 1 {
+		return l[0].text
+	}
 	parts := make([]string, len(l))
 	for i, p := range l {
 		parts[i] = p.text
@@ -38,14 +62,16 @@ func (l logical) at(offset int) int {
 	return l[len(l)-1].line
 }
 
-// readLogical reads the logical lines of a file. A line that begins with white
-// space before there is anything to continue is reported by its number.
-func readLogical(r io.Reader) (lines []logical, stray []int, err error) {
+// longestLine bounds a physical line.
+const longestLine = 1 << 24
+
+func readLogical(r io.Reader) (lines []logical, stray string, err error) {
 	sc := bufio.NewScanner(r)
-	sc.Buffer(nil, 1<<24)
+	sc.Buffer(nil, longestLine)
+	var top logical
 	for n := 1; sc.Scan(); n++ {
 		t := sc.Text()
-		trimmed := strings.TrimLeft(t, " \t\r\n\v\f")
+		trimmed := strings.TrimLeft(t, blank)
 		if trimmed == "" || trimmed[0] == '#' {
 			continue
 		}
@@ -53,11 +79,25 @@ func readLogical(r io.Reader) (lines []logical, stray []int, err error) {
 		case len(trimmed) == len(t):
 			lines = append(lines, logical{{t, n}})
 		case len(lines) == 0:
-			stray = append(stray, n)
+			top = append(top, physical{t, n})
 		default:
 			last := len(lines) - 1
 			lines[last] = append(lines[last], physical{t, n})
 		}
 	}
-	return lines, stray, sc.Err()
+	if err = sc.Err(); errors.Is(err, bufio.ErrTooLong) {
+		err = fmt.Errorf("a line is longer than %d bytes", longestLine)
+	}
+	if len(top) > 0 {
+		stray = strayText(top.text())
+	}
+	return lines, stray, err
+}
+
+func strayText(line string) string {
+	const shown = 30
+	if len(line) > shown {
+		line = line[:shown] + "..."
+	}
+	return `logical line must not start with whitespace: "` + line + `"`
 }

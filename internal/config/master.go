@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
+	"path/filepath"
 	"strings"
 )
 
@@ -21,7 +21,7 @@ type Service struct {
 	Args      []string // without the -o pairs
 	Overrides []Override
 	Pos       Pos
-	Fields    []string // all fields as written, for postconf -M
+	Fields    []string // the eight fields, options and arguments, { } only where needed
 }
 
 // Override is one -o of a service.
@@ -30,7 +30,10 @@ type Override struct {
 	Pos         Pos
 }
 
-func readMaster(path string) ([]Service, []Warning, error) {
+// ReadMaster reads DIR/master.cf. All errors found are returned together, each
+// with its place.
+func ReadMaster(dir string) ([]Service, []Warning, error) {
+	path := filepath.Join(dir, "master.cf")
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("config: %w", err)
@@ -41,8 +44,8 @@ func readMaster(path string) ([]Service, []Warning, error) {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	var warnings []Warning
-	for _, n := range stray {
-		warnings = append(warnings, Warning{Pos{path, n}, "logical line must not start with whitespace; the line is ignored"})
+	if stray != "" {
+		warnings = append(warnings, Warning{Pos{File: path}, stray})
 	}
 	var out []Service
 	var errs []error
@@ -71,20 +74,20 @@ func parseService(path string, l logical) (Service, error) {
 	pos := Pos{path, l[0].line}
 	words := splitFields(l.text())
 	if len(words) < len(masterFields) {
-		return Service{}, fmt.Errorf("%s: missing %q field", pos, masterFields[len(words)])
+		return Service{}, &Error{pos, fmt.Sprintf("missing %q field", masterFields[len(words)])}
 	}
-	f := make([]string, len(words))
-	for i, w := range words {
-		f[i] = w.text
+	f := make([]string, len(masterFields))
+	for i := range f {
+		f[i] = words[i].text
 	}
 	s := Service{
 		Name: f[0], Type: f[1], Private: f[2], Unpriv: f[3], Chroot: f[4],
 		Wakeup: f[5], MaxProc: f[6], Command: f[7], Pos: pos, Fields: f,
 	}
 	if err := s.check(); err != nil {
-		return s, fmt.Errorf("%s: %w", pos, err)
+		return s, &Error{pos, err.Error()}
 	}
-	return s, s.arguments(path, l, words[8:])
+	return s, s.arguments(path, l, words[len(masterFields):])
 }
 
 func (s *Service) check() error {
@@ -98,45 +101,75 @@ func (s *Service) check() error {
 			return fmt.Errorf("field %q: bad value: %q", masterFields[i+2], v)
 		}
 	}
-	if s.Type == "inet" && s.Private == "y" {
+	if s.Type == "inet" && s.Private != "n" {
 		return errors.New("inet service cannot be private")
 	}
-	if _, err := strconv.Atoi(strings.TrimSuffix(s.Wakeup, "?")); err != nil && s.Wakeup != "-" {
+	if s.Wakeup != "-" && !isDigits(strings.TrimSuffix(s.Wakeup, "?")) {
 		return fmt.Errorf("field %q: bad value: %q", "wakeup", s.Wakeup)
 	}
-	if _, err := strconv.Atoi(s.MaxProc); err != nil && s.MaxProc != "-" {
+	if s.MaxProc != "-" && !isDigits(s.MaxProc) {
 		return fmt.Errorf("field %q: bad value: %q", "maxproc", s.MaxProc)
 	}
 	return nil
 }
 
-// arguments takes the -o pairs out of a service's arguments.
+// arguments reads what follows the command. Options end at the first word that
+// does not begin with a dash; -o is the only one with a value.
 func (s *Service) arguments(path string, l logical, words []listWord) error {
 	for i := 0; i < len(words); i++ {
-		w := words[i]
-		if !strings.HasPrefix(w.text, "-o") {
-			s.Args = append(s.Args, w.text)
+		w := unbrace(words[i].text)
+		flags, value, isOption := strings.Cut(w, "o")
+		if !strings.HasPrefix(w, "-") {
+			s.rest(words[i:])
+			return nil
+		}
+		if flags != "-" {
+			s.Args = append(s.Args, flags)
+			s.Fields = append(s.Fields, flags)
+		}
+		if !isOption {
 			continue
 		}
-		text := w.text[2:]
-		if text == "" {
+		pos := Pos{path, l.at(words[i].at)}
+		if value == "" {
 			if i++; i == len(words) {
-				return fmt.Errorf("%s: option -o needs name=value", s.Pos)
+				return &Error{pos, "option -o needs name=value"}
 			}
-			text = words[i].text
+			value = unbrace(words[i].text)
 		}
-		text = strings.TrimSpace(text)
-		if strings.HasPrefix(text, "{") && strings.HasSuffix(text, "}") {
-			text = strings.TrimSpace(text[1 : len(text)-1])
+		name, text, problem := splitNameValue(value)
+		if problem != "" {
+			return &Error{pos, "option -o: " + problem}
 		}
-		name, value, ok := strings.Cut(text, "=")
-		pos := Pos{path, l.at(w.at)}
-		if !ok || strings.TrimSpace(name) == "" {
-			return fmt.Errorf("%s: option -o: missing '=' after attribute name: %q", pos, text)
-		}
-		s.Overrides = append(s.Overrides, Override{strings.TrimSpace(name), strings.TrimSpace(value), pos})
+		s.Overrides = append(s.Overrides, Override{name, text, pos})
+		s.Fields = append(s.Fields, "-o", brace(name+"="+text))
 	}
 	return nil
+}
+
+// rest takes words as they are.
+func (s *Service) rest(words []listWord) {
+	for _, w := range words {
+		text := unbrace(w.text)
+		s.Args = append(s.Args, text)
+		s.Fields = append(s.Fields, brace(text))
+	}
+}
+
+// unbrace takes the outer { } and the white space within off a word.
+func unbrace(s string) string {
+	if strings.HasPrefix(s, "{") && matching(s) == len(s)-1 {
+		return strings.Trim(s[1:len(s)-1], blank)
+	}
+	return s
+}
+
+// brace puts { } around a text that would not be one word without.
+func brace(s string) string {
+	if s == "" || strings.ContainsAny(s, blank) {
+		return "{" + s + "}"
+	}
+	return s
 }
 
 // splitFields splits at white space; { } groups stay whole.

@@ -2,6 +2,7 @@ package config
 
 import (
 	_ "embed"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +17,17 @@ const (
 	TypeBool   Type = "bool"
 	TypeInt    Type = "int"
 	TypeTime   Type = "time"
+	TypeRaw    Type = "raw" // a string whose $names are not those of parameters
+)
+
+// State tells what Sekisho makes of a parameter.
+type State string
+
+const (
+	Same    State = "same"    // heeded as Postfix heeds it
+	Differs State = "differs" // heeded, but not quite so; Parameter.Why tells
+	Ours    State = "ours"    // Postfix has no such parameter
+	None    State = "none"    // read and shown, without effect
 )
 
 // Parameter is one entry of the parameter table.
@@ -23,24 +35,21 @@ type Parameter struct {
 	Name    string
 	Type    Type
 	Default string // as Postfix documents it, not expanded
-	State   string // "same", "differs", "none": whether Sekisho heeds it; see docs/parameters.md
-	Meaning string
+	Range   string // "MIN..MAX", either may be missing; empty for no limits
+	Unit    string // of a number
+	Scope   string // the services that read it
+	State   State
+	Meaning string // in one line
+	Why     string // it differs
 }
 
 // Parameters returns the parameter table, in order of name.
 func Parameters() []Parameter {
 	lines := strings.Split(strings.TrimRight(parametersTSV, "\n"), "\n")
-	out := make([]Parameter, 0, len(lines))
-	for _, l := range lines {
-		f := strings.SplitN(l, "\t", 5)
-		p := Parameter{Name: f[0], Type: Type(f[1]), Default: f[2]}
-		if len(f) > 3 {
-			p.State = f[3]
-		}
-		if len(f) > 4 {
-			p.Meaning = f[4]
-		}
-		out = append(out, p)
+	out := make([]Parameter, len(lines))
+	for i, l := range lines {
+		f := strings.Split(l, "\t")
+		out[i] = Parameter{f[0], Type(f[1]), f[2], f[3], f[4], f[5], State(f[6]), f[7], f[8]}
 	}
 	return out
 }
@@ -51,4 +60,24 @@ func parameterTable() map[string]Parameter {
 		m[p.Name] = p
 	}
 	return m
+}
+
+// outside tells which limit of the parameter's range a value breaks: "< MIN"
+// or "> MAX", or "" if none. Limits are in the unit of value.
+func (p Parameter) outside(value int64, limit func(string) (int64, error)) string {
+	lowest, highest, _ := strings.Cut(p.Range, "..")
+	if n, err := limit(lowest); err == nil && value < n {
+		return "< " + lowest
+	}
+	if n, err := limit(highest); err == nil && value > n {
+		return "> " + highest
+	}
+	return ""
+}
+
+func number(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
+
+func seconds(s string) (int64, error) {
+	d, err := ParseTime(s, 's')
+	return int64(d), err
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,84 +25,50 @@ func (c *Config) validateOver() error {
 }
 
 func (c *Config) validateOne(name string) error {
-	pos := c.Pos(name)
-	if name == "default_rbl_reply" {
-		return nil // its names are those of a reply
-	}
-	v, err := c.Eval(name)
-	if err != nil {
-		return fmt.Errorf("%s: %s: %w", pos, name, err)
-	}
-	p, known := c.params[name]
+	p, known := c.Parameter(name)
 	if !known {
 		return nil
 	}
-	switch p.Type {
-	case TypeBool:
-		if !strings.EqualFold(v, "yes") && !strings.EqualFold(v, "no") {
-			return fmt.Errorf("%s: bad boolean configuration: %s = %s (use yes or no)", pos, name, v)
-		}
-	case TypeInt:
-		if _, err := strconv.Atoi(v); err != nil {
-			return fmt.Errorf("%s: bad numerical configuration: %s = %s (use a number)", pos, name, v)
-		}
-	case TypeTime:
-		if _, err := ParseTime(v, defaultUnit(p)); err != nil {
-			return fmt.Errorf("%s: bad time configuration: %s = %s (use a number and one of s, m, h, d, w)", pos, name, v)
-		}
+	v, err := c.Eval(name)
+	if err == nil {
+		err = p.check(v)
+	}
+	if err != nil {
+		return &Error{c.Pos(name), name + ": " + err.Error()}
 	}
 	return nil
 }
 
-// Unused returns what main.cf sets and nobody knows: neither a parameter, nor
-// a restriction class, nor named by another value.
-func (c *Config) Unused() []Warning {
-	used := make(map[string]bool)
-	for _, cl := range c.List("smtpd_restriction_classes") {
-		used[cl.Text] = true
-	}
-	note := func(text string) {
-		x := expander{lookup: func(n string) (string, bool) { used[n] = true; return "x", true }}
-		_, _ = x.expand(text, 0)
-	}
-	for _, s := range c.values {
-		note(s.raw)
-	}
-	for _, s := range c.Services {
-		for _, o := range s.Overrides {
-			note(o.Value)
+// check tests the type and the range of a value.
+func (p Parameter) check(v string) error {
+	outside := ""
+	switch p.Type {
+	case TypeBool:
+		if !strings.EqualFold(v, "yes") && !strings.EqualFold(v, "no") {
+			return fmt.Errorf("bad boolean value %q (use yes or no)", v)
+		}
+	case TypeInt:
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return fmt.Errorf("bad numerical value %q (use a number)", v)
+		}
+		outside = p.outside(int64(n), number)
+	case TypeTime:
+		d, err := ParseTime(v, defaultUnit(p))
+		if err != nil {
+			return fmt.Errorf("bad time %q (use a number and one of s, m, h, d, w)", v)
+		}
+		outside = p.outside(int64(d), seconds)
+	default:
+		outside = p.outside(int64(len(v)), number)
+		if outside != "" {
+			return fmt.Errorf("bad length %d %s", len(v), outside)
 		}
 	}
-	names := make([]string, 0, len(c.params))
-	for n := range c.params {
-		names = append(names, n)
+	if outside != "" {
+		return fmt.Errorf("invalid value %s %s", v, outside)
 	}
-	slices.Sort(names)
-	var out []Warning
-	for _, n := range c.order {
-		if _, known := c.params[n]; known || used[n] || c.serviceParameter(n) {
-			continue
-		}
-		text := "unused parameter: " + n
-		if near := Nearest(n, names); near != "" {
-			text += " (did you mean " + near + "?)"
-		}
-		out = append(out, Warning{c.Pos(n), text})
-	}
-	return out
-}
-
-// serviceParameter reports whether a name is made of a service's name and one
-// of the suffixes that every transport has.
-func (c *Config) serviceParameter(name string) bool {
-	for _, s := range c.Services {
-		if rest, ok := strings.CutPrefix(name, s.Name+"_"); ok {
-			if _, known := c.params["default_"+rest]; known || rest == "time_limit" {
-				return true
-			}
-		}
-	}
-	return false
+	return nil
 }
 
 // Nearest returns the candidate that a mistyped word most likely means, or ""
