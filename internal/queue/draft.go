@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -13,13 +14,14 @@ import (
 
 // Draft is a message being written. It is not safe for concurrent use.
 type Draft struct {
-	q    *Queue
-	id   string
-	f    *os.File
-	w    *bufio.Writer
-	size int64
-	sum  uint32
-	err  error // first failure of Write
+	q     *Queue
+	id    string
+	f     *os.File
+	w     *bufio.Writer
+	size  int64
+	sum   uint32
+	lines lineCount
+	err   error // first failure of Write
 }
 
 // Create begins a message under an id of NewID. Errors of the disk can be
@@ -51,6 +53,7 @@ func (d *Draft) Write(p []byte) (int, error) {
 	}
 	d.size += int64(len(p))
 	d.sum = crc32.Update(d.sum, castagnoli, p)
+	d.lines.add(p)
 	return len(p), nil
 }
 
@@ -64,12 +67,10 @@ func (d *Draft) put(p []byte) error {
 // Commit ends the draft and puts the message into the queue under env. When it
 // returns nil, the file and its name are on disk and the message is due (or
 // held, if env says so). After an error nothing is left of the draft. The
-// queue fills in env.QueueID, and env.Size and env.Arrived when they are zero.
+// queue fills in env.QueueID and env.Size, and env.Arrived when it is zero.
 func (d *Draft) Commit(env mail.Envelope) error {
 	env.QueueID = d.id
-	if env.Size == 0 {
-		env.Size = d.size
-	}
+	env.Size = d.lines.size()
 	if env.Arrived.IsZero() {
 		env.Arrived = d.q.clock.Now()
 	}
@@ -127,4 +128,50 @@ func (d *Draft) Discard() {
 	}
 	os.Remove(d.q.path(incoming, d.id))
 	d.q.forget(d.id)
+}
+
+// lineCount adds up the size of a message as Postfix counts and logs it: its
+// queue file stores a line as records of at most 2048 bytes, each with a type
+// byte and its length in 7-bit groups (record(3)), and no line end.
+type lineCount struct {
+	total int64
+	line  int // bytes of the unfinished record
+}
+
+const maxLineRecord = 2048
+
+func (c *lineCount) add(p []byte) {
+	for len(p) > 0 {
+		if p[0] == '\n' {
+			c.end()
+			p = p[1:]
+			continue
+		}
+		if c.line == maxLineRecord {
+			c.end()
+		}
+		n := min(len(p), maxLineRecord-c.line)
+		if i := bytes.IndexByte(p[:n], '\n'); i >= 0 {
+			n = i
+		}
+		c.line += n
+		p = p[n:]
+	}
+}
+
+// end finishes a record.
+func (c *lineCount) end() {
+	c.total += int64(c.line) + 2
+	if c.line >= 1<<7 {
+		c.total++
+	}
+	c.line = 0
+}
+
+func (c *lineCount) size() int64 {
+	done := *c
+	if done.line > 0 {
+		done.end()
+	}
+	return done.total
 }

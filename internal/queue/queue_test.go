@@ -117,11 +117,18 @@ func TestMessageComesOutAsItWentIn(t *testing.T) {
 	env := envelope("x@a.test", "y@b.test")
 	env.Recipients[0].Original, env.Recipients[0].Notify = "alias@a.test", mail.NotifyDelay
 	env.Client = mail.Client{Name: "good.client.test", Address: "127.0.0.2"}
-	for _, text := range []string{"", "Subject: x\n\nhello\n", strings.Repeat("0123456789abcdef\n", 10000)} {
+	for text, size := range map[string]int64{
+		"": 0, "Subject: x\n\nhello\n": 12 + 2 + 7,
+		strings.Repeat("0123456789abcdef\n", 10000): 180000,
+		strings.Repeat("x", 127) + "\n":             129,
+		strings.Repeat("x", 128) + "\n":             131,
+		strings.Repeat("x", 2048) + "\n":            2051,
+		strings.Repeat("x", 2050) + "\nend":         2051 + 4 + 5,
+	} {
 		id := s.put(t, text, env)
 		m := s.next(t)
 		want := env
-		want.QueueID, want.Arrived, want.Size = id, start, int64(len(text))
+		want.QueueID, want.Arrived, want.Size = id, start, size
 		if got := fmt.Sprint(*m.Envelope()); got != fmt.Sprint(want) {
 			t.Errorf("envelope %s, want %s", got, fmt.Sprint(want))
 		}
