@@ -41,7 +41,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 	sh .ci/fuzz $(FUZZTIME)
 
 bench: packages build ## Sekisho beside real Postfix, and the benchmarks of the parts
-	go test -run '^$$' -bench . -benchtime 1s ./internal/...
+	go run ./bench
 
 clean: ## remove what was built; ./run and its mail stay
 	rm -rf bin

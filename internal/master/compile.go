@@ -1,0 +1,155 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"sekisho/internal/anvil"
+	"sekisho/internal/clock"
+	"sekisho/internal/config"
+	"sekisho/internal/directory"
+	"sekisho/internal/dns"
+	"sekisho/internal/evidence"
+	"sekisho/internal/queue"
+	"sekisho/internal/sasl"
+	"sekisho/internal/site"
+)
+
+// begin builds what outlives reloads, and the first graph.
+func begin(dir string, c clock.Clock, log *slog.Logger) (*shared, *graph, error) {
+	st, err := site.Load(dir, site.Options{Clock: c, Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	sh := &shared{clock: c, anvil: anvil.New(st.Config.Duration("anvil_rate_time_unit"), c)}
+	if sh.queue, err = openQueue(st.Config, c, log); err != nil {
+		return nil, nil, errors.Join(st.Err(), err, st.Close())
+	}
+	g, err := sh.build(st, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, sh.close())
+	}
+	for _, w := range strangers(st.Config) {
+		log.Warn(w)
+	}
+	return sh, g, nil
+}
+
+// compile builds the graph of the configuration as it is now. Everything that
+// is wrong with it is in the error, one line each.
+func (sh *shared) compile(dir string, log *slog.Logger) (*graph, error) {
+	st, err := site.Load(dir, site.Options{Clock: sh.clock, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return sh.build(st, log)
+}
+
+func openQueue(cfg *config.Config, c clock.Clock, log *slog.Logger) (*queue.Queue, error) {
+	dir := spoolDir(cfg)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%s: sekisho_spool_directory: %w", cfg.Pos("sekisho_spool_directory"), err)
+	}
+	q, err := queue.Open(dir, queue.Options{Clock: c, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("%s: sekisho_spool_directory: %w", cfg.Pos("sekisho_spool_directory"), err)
+	}
+	return q, nil
+}
+
+// builder puts a graph together and collects what stands against it.
+type builder struct {
+	*graph
+	site  *site.Site
+	world *evidence.World
+	dns   *dns.Resolver
+	errs  []error
+}
+
+// fail notes an error; several services may have the same.
+func (b *builder) fail(err error) {
+	if err == nil {
+		return
+	}
+	for _, e := range b.errs {
+		if e.Error() == err.Error() {
+			return
+		}
+	}
+	b.errs = append(b.errs, err)
+}
+
+// build makes a graph of a site, and takes the site over.
+func (sh *shared) build(st *site.Site, log *slog.Logger) (*graph, error) {
+	b := &builder{graph: newGraph(st.Config, sh, log), site: st}
+	b.closers = append(b.closers, st.Close)
+	for _, w := range st.Warnings {
+		log.Warn(w.String())
+	}
+	for _, p := range st.Problems {
+		if !p.Fatal {
+			log.Warn(p.String())
+		}
+	}
+	b.fail(st.Err())
+	b.openWorld()
+	b.fail(b.listen(st))
+	accounts := b.openAccounts()
+	_ = accounts
+	if err := errors.Join(b.errs...); err != nil {
+		b.end()
+		return nil, err
+	}
+	return b.graph, nil
+}
+
+// openWorld is what decisions can ask.
+func (b *builder) openWorld() {
+	var err error
+	b.dns, err = b.site.DNS(site.Options{Clock: b.shared.clock, Log: b.log})
+	if err != nil {
+		b.fail(err)
+		return
+	}
+	b.closers = append(b.closers, func() error { b.dns.Close(); return nil })
+	b.world = &evidence.World{Query: b.dns.Query, Host: b.dns.Host, Lookup: b.site.Tables.Lookup, Clock: b.shared.clock}
+}
+
+// openAccounts returns the place where passwords are checked, or nil when no
+// service asks for one.
+func (b *builder) openAccounts() sasl.Backend {
+	wanted := false
+	for _, v := range b.site.Services {
+		if !v.Config.Bool("smtpd_sasl_auth_enable") {
+			continue
+		}
+		if typ := v.Config.Str("smtpd_sasl_type"); typ != "sekisho" {
+			pos := v.Config.Pos("smtpd_sasl_type")
+			if pos == (config.Pos{}) {
+				pos = v.Config.Pos("smtpd_sasl_auth_enable")
+			}
+			b.fail(fmt.Errorf("%s: smtpd_sasl_type = %s: Sekisho cannot check passwords that way yet; set smtpd_sasl_type = sekisho to use the accounts of sekisho_directory, or smtpd_sasl_auth_enable = no", pos, typ))
+			continue
+		}
+		wanted = true
+	}
+	if !wanted {
+		return nil
+	}
+	spec, pos := b.config.Str("sekisho_directory"), b.config.Pos("sekisho_directory")
+	dir, err := directory.Open(context.Background(), spec, b.shared.clock)
+	if err != nil {
+		b.fail(fmt.Errorf("%s: sekisho_directory: %w", pos, err))
+		return nil
+	}
+	b.closers = append(b.closers, dir.Close)
+	backend, err := sasl.NewEmbedded(dir, b.config.Str("myhostname"), b.shared.clock)
+	if err != nil {
+		b.fail(fmt.Errorf("%s: sekisho_directory: %w", pos, err))
+		return nil
+	}
+	return backend
+}

@@ -1,0 +1,121 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+
+	"sekisho/internal/anvil"
+	"sekisho/internal/clock"
+	"sekisho/internal/config"
+	"sekisho/internal/queue"
+)
+
+// shared is what outlives a reload.
+type shared struct {
+	clock  clock.Clock
+	queue  *queue.Queue
+	anvil  *anvil.Anvil
+	graphs sync.WaitGroup // graphs that are in use
+}
+
+// idle returns a channel that is closed when no graph is in use.
+func (s *shared) idle() <-chan struct{} {
+	c := make(chan struct{})
+	go func() {
+		s.graphs.Wait()
+		close(c)
+	}()
+	return c
+}
+
+func (s *shared) close() error { return s.queue.Close() }
+
+// service is an smtpd service of master.cf, ready to serve.
+type service struct {
+	graph     *graph
+	name      string
+	pos       config.Pos
+	endpoints []endpoint
+	serve     func(ctx context.Context, conn net.Conn)
+	slots     chan struct{} // one for each session at a time; nil: no limit
+}
+
+// graph is everything that one configuration makes. It is in use until it was
+// retired and whoever uses it has ended; then it is closed.
+type graph struct {
+	config   *config.Config
+	services []*service
+	manager  func(ctx context.Context) // the queue manager: runs until ctx ends and its deliveries have
+	log      *slog.Logger
+	shared   *shared
+	closers  []func() error
+
+	stopManager context.CancelFunc
+
+	mu    sync.Mutex
+	users int
+}
+
+func newGraph(cfg *config.Config, sh *shared, log *slog.Logger) *graph {
+	sh.graphs.Add(1)
+	return &graph{config: cfg, shared: sh, log: log, users: 1}
+}
+
+// begin registers a user; false when the graph is closed.
+func (g *graph) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.users == 0 {
+		return false
+	}
+	g.users++
+	return true
+}
+
+// end takes a user away; after the last one the graph is closed.
+func (g *graph) end() {
+	g.mu.Lock()
+	g.users--
+	last := g.users == 0
+	g.mu.Unlock()
+	if !last {
+		return
+	}
+	defer g.shared.graphs.Done()
+	var errs []error
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		errs = append(errs, g.closers[i]())
+	}
+	if err := errors.Join(errs...); err != nil {
+		g.log.Warn("closing the configuration: " + err.Error())
+	}
+}
+
+// start begins delivering.
+func (g *graph) start(ctx context.Context) {
+	ctx, g.stopManager = context.WithCancel(ctx)
+	g.begin()
+	go func() {
+		defer g.end()
+		g.manager(ctx)
+	}()
+}
+
+// retire begins the end: another configuration takes over, or none.
+func (g *graph) retire() {
+	g.stopManager()
+	g.end()
+}
+
+// spoolDir is where the queue is.
+func spoolDir(cfg *config.Config) string {
+	dir := cfg.Str("sekisho_spool_directory")
+	if filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(cfg.Dir, dir)
+}

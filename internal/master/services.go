@@ -1,0 +1,72 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"sekisho/internal/config"
+	"sekisho/internal/site"
+)
+
+// parts are the daemons of Postfix that have no process here, because they are
+// part of this one or because nothing needs them.
+var parts = map[string]bool{
+	"smtpd": true, "cleanup": true, "qmgr": true, "oqmgr": true, "nqmgr": true, "trivial-rewrite": true,
+	"bounce": true, "virtual": true, "smtp": true, "error": true, "discard": true,
+	"anvil": true, "tlsmgr": true, "proxymap": true, "scache": true, "postlogd": true, "pickup": true,
+	"showq": true, "flush": true, "verify": true, "dnsblog": true, "tlsproxy": true,
+}
+
+// strangers tells of the services in master.cf that are not served, one line
+// each.
+func strangers(cfg *config.Config) []string {
+	var out []string
+	for _, e := range cfg.Services {
+		daemon := filepath.Base(e.Command)
+		switch {
+		case site.IsSMTPD(e) && e.Type != "inet":
+			out = append(out, fmt.Sprintf("%s: service %s (%s) is not served: smtpd is for inet services only", e.Pos, e.Name, e.Type))
+		case !parts[daemon]:
+			out = append(out, fmt.Sprintf("%s: service %s is not served: Sekisho has no %s", e.Pos, e.Name, daemon))
+		}
+	}
+	return out
+}
+
+// slots returns the session limit that maxproc sets. Without one there is no
+// limit: a session here costs no process, and Postfix's default of 100 would
+// only make the next client wait.
+func slots(e config.Service) chan struct{} {
+	n, err := strconv.Atoi(e.MaxProc)
+	if err != nil || n <= 0 {
+		return nil
+	}
+	return make(chan struct{}, n)
+}
+
+// listen finds the services that listen, and where.
+func (g *graph) listen(s *site.Site) error {
+	var errs []error
+	taken := make(map[string]*service)
+	for _, v := range s.Services {
+		if v.Entry.Type != "inet" {
+			continue
+		}
+		svc := &service{graph: g, name: v.Entry.Name, pos: v.Entry.Pos, slots: slots(v.Entry)}
+		var err error
+		if svc.endpoints, err = endpoints(v.Config, v.Entry); err != nil {
+			errs = append(errs, err)
+		}
+		for _, e := range svc.endpoints {
+			if other := taken[e.addr]; other != nil {
+				errs = append(errs, fmt.Errorf("%s: service %s: %s belongs to service %s (%s) already", svc.pos, svc.name, e, other.name, other.pos))
+				continue
+			}
+			taken[e.addr] = svc
+		}
+		g.services = append(g.services, svc)
+	}
+	return errors.Join(errs...)
+}
