@@ -191,7 +191,7 @@ func crashChild(dir string) {
 		mu.Lock()
 		fmt.Printf("sent %s\n", id)
 		mu.Unlock()
-		m.Defer(time.Now().Add(time.Hour))
+		m.Defer(time.Now().Add(time.Hour), nil)
 	}
 }
 

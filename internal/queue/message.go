@@ -76,11 +76,11 @@ func (m *Message) RecordTold(recipients []int) error {
 // RecordWarned takes down, durably, that the sender knows of the delay.
 func (m *Message) RecordWarned() error { return m.append(update{Warned: true}) }
 
-// Defer gives the message back until a time. An error means that the time was
-// not taken down: until then the message waits all the same, but after a
-// restart it is due at once.
-func (m *Message) Defer(until time.Time) error {
-	err := m.append(update{Until: &until})
+// Defer takes outcomes down as Record does and gives the message back until a
+// time. After an error the message waits all the same, but after a restart it
+// is due at once and the outcomes are forgotten.
+func (m *Message) Defer(until time.Time, results []deliver.Result) error {
+	err := m.append(update{Until: &until, Results: results})
 	m.q.giveBack(m.env.QueueID, until, false)
 	return err
 }

@@ -151,7 +151,7 @@ func TestNextWaitsForTheTime(t *testing.T) {
 	if m.env.QueueID != first {
 		t.Errorf("%s came first, want the one that arrived first, %s", m.env.QueueID, first)
 	}
-	if err := m.Defer(start.Add(5 * time.Minute)); err != nil {
+	if err := m.Defer(start.Add(5*time.Minute), nil); err != nil {
 		t.Fatal(err)
 	}
 	if m := s.next(t); m.env.QueueID != second || m.Remove() != nil {
@@ -206,7 +206,7 @@ func TestWhatIsRecordedOutlivesTheProcess(t *testing.T) {
 		m.Record([]deliver.Result{sent, bounced}),
 		m.RecordTold([]int{2}),
 		m.RecordWarned(),
-		m.Defer(start.Add(time.Hour)),
+		m.Defer(start.Add(time.Hour), nil),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -275,7 +275,7 @@ func TestFlush(t *testing.T) {
 		s.put(t, "x\n", envelope("x@a.test"))
 	}
 	for i := range 5 {
-		if err := s.next(t).Defer(start.Add(time.Duration(10-i) * time.Minute)); err != nil {
+		if err := s.next(t).Defer(start.Add(time.Duration(10-i)*time.Minute), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
