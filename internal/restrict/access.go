@@ -12,8 +12,8 @@ import (
 type lookup struct {
 	call
 	table   string
-	partial bool // the table gets partial keys, not only the whole one
-	strict  bool // a permit is not allowed as a result
+	partial bool   // the table gets partial keys, not only the whole one
+	datum   string // what is being looked up, for warnings
 	found   bool
 }
 
@@ -28,9 +28,21 @@ func evalClientAccess(r *run, c call) status {
 }
 
 func evalReverseClientAccess(r *run, c call) status {
-	l := c.accessTable(r.f.ReverseClientName, classRevClient)
-	l.strict = true
-	return r.hostAccess(l, r.f.ReverseClientName, r.f.ClientAddress)
+	name := r.f.ReverseClientName
+	st := r.hostAccess(c.accessTable(name, classRevClient), name, r.f.ClientAddress)
+	return r.forbidPermit(c, st, name)
+}
+
+// forbidPermit refuses to permit: whoever sends the mail chooses what these
+// restrictions look up.
+func (r *run) forbidPermit(c call, st status, target string) status {
+	if st != permit || r.carry.Discarded {
+		return st
+	}
+	r.warnf("restriction %s returns OK for %s", c.it.text, target)
+	r.warnf("this is not allowed for security reasons")
+	r.warnf("use DUNNO instead of OK if you want to make an exception")
+	return r.serverError()
 }
 
 func evalHeloAccess(r *run, c call) status {
@@ -48,10 +60,10 @@ func evalEtrnAccess(r *run, c call) status {
 }
 
 func evalSASLAccess(r *run, c call) status {
-	if r.f.SASLUsername == "" {
+	if !r.saslEnabled(c) || r.f.SASLUsername == "" {
 		return dunno
 	}
-	return r.keyAccess(c.accessTable(r.f.SASLUsername, classSASL), r.f.SASLUsername, true)
+	return r.keyAccess(c.accessTable(printable(r.f.SASLUsername, '_'), classSASL), r.f.SASLUsername, true)
 }
 
 func evalSenderAccess(r *run, c call) status {
@@ -75,19 +87,31 @@ func evalRecipientAccess(r *run, c call) status {
 // keyAccess looks one key up. whole says that it is the complete key, which
 // every table sees; a partial key goes only to tables that want them.
 func (r *run) keyAccess(l *lookup, key string, whole bool) status {
-	if !whole && !l.partial {
+	if key == "" || !whole && !l.partial {
 		return dunno
+	}
+	if l.datum == "" {
+		l.datum = key
 	}
 	a := r.Ask(evidence.Question{Kind: evidence.Table, Name: l.table, Arg: key})
-	switch a.Status {
-	case evidence.Found:
-		l.found = true
-		return r.action(l, key, a.Value)
-	case evidence.NotFound:
+	switch {
+	case a.Status == evidence.NotFound:
 		return dunno
+	case a.Status != evidence.Found:
+		r.warnf("%s lookup error for \"%s\"", l.table, key)
+		return r.accessFailure(l)
+	case a.Value == "":
+		r.warnf("%s lookup of %s returns an empty string result", l.table, key)
+		r.warnf("%s should return NO RESULT in case of NOT FOUND", l.table)
+		return r.accessFailure(l)
 	}
 	l.found = true
-	r.warnf("%s lookup error for \"%s\"", l.table, key)
+	return r.action(l, a.Value)
+}
+
+// accessFailure refuses because nobody knows what the table says.
+func (r *run) accessFailure(l *lookup) status {
+	l.found = true
 	return r.reject(ClassPolicy, 451, "4.3.5", refusal(l.name, l.class, "Server configuration error"))
 }
 
@@ -97,6 +121,7 @@ func (r *run) domainAccess(l *lookup, name string, whole bool) status {
 		return dunno
 	}
 	numeric := mail.ValidHostAddr(name)
+	l.datum = name
 	for {
 		if st := r.keyAccess(l, name, whole); st != dunno || l.found {
 			return st
@@ -119,6 +144,7 @@ func (r *run) domainAccess(l *lookup, name string, whole bool) status {
 // addrAccess looks up an IP address, then its networks octet by octet.
 func (r *run) addrAccess(l *lookup, addr string) status {
 	sep := "."
+	l.datum = addr
 	if strings.Contains(addr, ":") {
 		sep = ":"
 	}
@@ -145,44 +171,26 @@ func (r *run) hostAccess(l *lookup, name, addr string) status {
 // addressAccess looks up a mail address: whole, without extension, its domain
 // and parents, then its local part alone.
 func (r *run) addressAccess(l *lookup, addr string) status {
-	res := r.resolve(addr)
+	res := r.resolve(addr, l.class)
 	if res.Failed {
 		return r.lookupFailure(addr)
 	}
-	local, domain, ok := mail.SplitAddress(mail.Quote(res.Recipient))
-	if !ok {
+	if !strings.Contains(res.Recipient, "@") {
 		r.warnf("no @domain in address: %s", res.Recipient)
 		return dunno
 	}
-	st := r.addressKeys(l, local, domain)
+	m := r.p.resolver.FindAccess(r, l.table, res.Recipient, r.p.set.parentDomains)
+	r.warnAll(m.Warnings)
+	switch {
+	case m.Failed:
+		return r.accessFailure(l)
+	case !m.Found:
+		return dunno
+	}
+	l.datum = res.Recipient
+	st := r.action(l, m.Value)
 	if st == permit && res.Routed && l.class == classRecipient && !r.p.set.allowUntrustedRouting {
 		return dunno // a routed address is too suspicious to be waved through
 	}
 	return st
-}
-
-func (r *run) addressKeys(l *lookup, local, domain string) status {
-	bare := r.p.resolver.StripExtension(local)
-	keys := []struct {
-		key   string
-		whole bool
-	}{{local + "@" + domain, true}}
-	if bare != local {
-		keys = append(keys, struct {
-			key   string
-			whole bool
-		}{bare + "@" + domain, false})
-	}
-	for _, k := range keys {
-		if st := r.keyAccess(l, k.key, k.whole); st != dunno || l.found {
-			return st
-		}
-	}
-	if st := r.domainAccess(l, domain, false); st != dunno || l.found {
-		return st
-	}
-	if st := r.keyAccess(l, local+"@", false); st != dunno || l.found || bare == local {
-		return st
-	}
-	return r.keyAccess(l, bare+"@", false)
 }

@@ -7,21 +7,15 @@ import (
 
 // action executes the right-hand side of an access table entry, or the action
 // of a policy service (access(5)).
-func (r *run) action(l *lookup, key, value string) status {
-	value = strings.TrimLeft(value, " \t\r\n")
+func (r *run) action(l *lookup, value string) status {
 	verb, text := cutVerb(value)
-	if verb == "" {
-		r.warnf("%s lookup of %s returns an empty string result", l.table, key)
-		r.warnf("%s should return NO RESULT in case of NOT FOUND", l.table)
-		return r.reject(ClassPolicy, 451, "4.3.5", refusal(l.name, l.class, "Server configuration error"))
-	}
-	if st, done := r.decisiveAction(l, verb, text, value); done {
+	if st, done := r.decisiveAction(l, strings.ToUpper(verb), verb, text, value); done {
 		return st
 	}
-	if st, done := r.sideAction(l, key, strings.ToUpper(verb), text); done {
+	if st, done := r.sideAction(l, strings.ToUpper(verb), text); done {
 		return st
 	}
-	return r.nested(l, key, value)
+	return r.nested(l, value)
 }
 
 func cutVerb(value string) (verb, text string) {
@@ -29,17 +23,17 @@ func cutVerb(value string) (verb, text string) {
 	if i < 0 {
 		return value, ""
 	}
-	return value[:i], strings.TrimLeft(value[i:], " \t")
+	return value[:i], strings.TrimLeft(value[i:], " \t\r\n\v\f")
 }
 
 // decisiveAction handles what answers the client.
-func (r *run) decisiveAction(l *lookup, verb, text, value string) (status, bool) {
+func (r *run) decisiveAction(l *lookup, verb, written, text, value string) (status, bool) {
 	s := &r.p.set
-	switch strings.ToUpper(verb) {
+	switch verb {
 	case "DUNNO":
 		return dunno, true
 	case "OK", "RELAY":
-		return r.permitAction(l, verb), true
+		return r.permitLogged(written, l.class, l.name, "from "+l.table), true
 	case "REJECT":
 		return r.tableReject(l, s.mapRejectCode, "5.7.1", text, "Access denied"), true
 	case "DEFER":
@@ -58,7 +52,7 @@ func (r *run) decisiveAction(l *lookup, verb, text, value string) (status, bool)
 		return rejected, true
 	}
 	if isDigits(value) {
-		return r.permitAction(l, verb), true
+		return r.permitLogged(written, l.class, l.name, "from "+l.table), true
 	}
 	if code, ok := replyCode(verb); ok && text != "" {
 		def := strconv.Itoa(code/100) + ".7.1"
@@ -82,20 +76,8 @@ func (r *run) tableReject(l *lookup, code int, dsn, text, def string) status {
 	return r.reject(ClassPolicy, code, r.fixStatus(dsn, l.class), refusal(l.name, l.class, orSelf(text, def)))
 }
 
-// permitAction is OK, RELAY and the all-numeric result. Some lookups must not
-// permit: the client chooses what they look up.
-func (r *run) permitAction(l *lookup, verb string) status {
-	if l.strict {
-		r.warnf("restriction %s returns OK for %s", l.it.text, l.name)
-		r.warnf("this is not allowed for security reasons")
-		r.warnf("use DUNNO instead of OK if you want to make an exception")
-		return r.serverError()
-	}
-	return permit
-}
-
 // sideAction handles what changes the message and lets evaluation go on.
-func (r *run) sideAction(l *lookup, key, verb, text string) (status, bool) {
+func (r *run) sideAction(l *lookup, verb, text string) (status, bool) {
 	switch verb {
 	case "INFO", "WARN":
 		r.logf(r.f.LogLine(strings.ToLower(verb), text))
@@ -104,36 +86,54 @@ func (r *run) sideAction(l *lookup, key, verb, text string) (status, bool) {
 	default:
 		return dunno, false
 	}
-	if !r.p.set.delayReject && (l.class == classClient || l.class == classHelo) {
-		r.warnf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in %s or %s restrictions",
-			l.table, verb, classClient, classHelo)
+	if !r.mayChange(l, verb) {
 		return dunno, true
 	}
 	switch verb {
 	case "FILTER":
 		if text == "" {
-			r.warnf("access table %s entry \"%s\" has FILTER entry without value", l.table, key)
+			r.warnf("access table %s entry \"%s\" has FILTER entry without value", l.table, l.datum)
 			return dunno, true
 		}
-		return r.argAction(l, key, Filter, verb, text, strings.Contains(text, ":"), "transport:destination"), true
+		return r.argAction(l, Filter, verb, text, strings.Contains(text, ":"), "transport:destination"), true
 	case "REDIRECT":
-		return r.argAction(l, key, Redirect, verb, text, strings.Contains(text, "@"), "user@domain target"), true
+		return r.argAction(l, Redirect, verb, text, strings.Contains(text, "@"), "user@domain target"), true
 	case "BCC":
-		return r.argAction(l, key, Bcc, verb, text, strings.Contains(text, "@"), "user@domain target"), true
+		return r.argAction(l, Bcc, verb, text, strings.Contains(text, "@"), "user@domain target"), true
 	case "PREPEND":
-		return r.prepend(l, key, text), true
+		return r.prepend(l, text), true
+	case "DISCARD":
+		r.logAction(l, verb, text)
+		r.effect(Discard, text)
+		r.carry.Discarded = true
+		return r.permitLogged(verb, l.class, l.name, "from "+l.table), true
 	}
-	kind := Hold
-	if verb == "DISCARD" {
-		kind = Discard
-	}
-	r.logf(r.f.LogLine(strings.ToLower(verb), "<"+l.name+">: "+l.class+" "+orSelf(text, "triggers "+verb+" action")))
-	r.effect(kind, text)
-	if kind == Discard {
-		r.discarded = true
-		return permit, true
+	if !r.carry.Held {
+		r.logAction(l, verb, text)
+		r.effect(Hold, text)
+		r.carry.Held = true
 	}
 	return dunno, true
+}
+
+// mayChange reports whether there is a message that an action could change.
+func (r *run) mayChange(l *lookup, verb string) bool {
+	switch {
+	case verb != "PREPEND" && r.p.set.proxyFilter:
+		r.warnf("access table %s: with smtpd_proxy_filter specified, action %s is unavailable", l.table, verb)
+	case verb != "PREPEND" && r.f.ProtocolState == "ETRN":
+		r.warnf("access table %s: action %s is unavailable in smtpd_etrn_restrictions", l.table, verb)
+	case !r.f.SenderKnown:
+		r.warnf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in %s or %s restrictions",
+			l.table, verb, classClient, classHelo)
+	default:
+		return true
+	}
+	return false
+}
+
+func (r *run) logAction(l *lookup, verb, text string) {
+	r.logf(r.f.LogLine(strings.ToLower(verb), "<"+l.name+">: "+l.class+" "+orSelf(text, "triggers "+verb+" action")))
 }
 
 func (r *run) effect(kind EffectKind, arg string) {
@@ -141,9 +141,9 @@ func (r *run) effect(kind EffectKind, arg string) {
 }
 
 // argAction is an action that needs an argument of a certain form.
-func (r *run) argAction(l *lookup, key string, kind EffectKind, verb, text string, ok bool, needs string) status {
+func (r *run) argAction(l *lookup, kind EffectKind, verb, text string, ok bool, needs string) status {
 	if !ok {
-		r.warnf("access table %s entry \"%s\" requires %s", l.table, key, needs)
+		r.warnf("access table %s entry \"%s\" requires %s", l.table, l.datum, needs)
 		return dunno
 	}
 	r.logf(r.f.LogLine(strings.ToLower(verb), "<"+l.name+">: "+l.class+" triggers "+verb+" "+text))
@@ -151,46 +151,51 @@ func (r *run) argAction(l *lookup, key string, kind EffectKind, verb, text strin
 	return dunno
 }
 
-func (r *run) prepend(l *lookup, key, text string) status {
+func (r *run) prepend(l *lookup, text string) status {
 	switch {
 	case r.f.ProtocolState == "END-OF-MESSAGE":
 		r.warnf("access table %s: action PREPEND must be used before smtpd_end_of_data_restrictions", l.table)
 	case !isHeader(text):
-		r.warnf("access table %s entry \"%s\" requires header: text", l.table, key)
+		r.warnf("access table %s entry \"%s\" requires header: text", l.table, l.datum)
 	default:
 		r.effect(Prepend, text)
 	}
 	return dunno
 }
 
-// isHeader reports whether text begins like a header: printable characters
-// without space up to a colon.
+// isHeader reports whether text begins like a header: a label of printable
+// characters, perhaps white space, and a colon.
 func isHeader(text string) bool {
-	i := strings.IndexByte(text, ':')
-	if i <= 0 {
-		return false
-	}
-	name := strings.TrimRight(text[:i], " \t")
-	for j := 0; j < len(name); j++ {
-		if name[j] <= ' ' || name[j] >= 127 {
+	label, _, ok := strings.Cut(text, ":")
+	label = strings.TrimRight(label, " \t")
+	for i := 0; i < len(label); i++ {
+		if label[i] <= ' ' || label[i] >= 127 {
 			return false
 		}
 	}
-	return name != ""
+	return ok && label != ""
 }
 
 // nested evaluates a right-hand side that is a list of restrictions, in the
 // context of the lookup.
-func (r *run) nested(l *lookup, key, value string) status {
+func (r *run) nested(l *lookup, value string) status {
 	if strings.Contains(value, ":") {
-		r.warnf("access table %s entry %s has entry with lookup table: %s", l.table, key, value)
+		r.warnf("access table %s has entry with lookup table: %s", l.table, value)
 		r.warnf("do not specify lookup tables inside SMTPD access maps")
 		r.warnf("define a restriction class and specify its name instead.")
+		return r.serverError()
+	}
+	if r.depth >= maxDepth {
+		r.warnf("access table %s entry %s causes unreasonable recursion", l.table, value)
 		return r.serverError()
 	}
 	var words []word
 	for _, w := range strings.FieldsFunc(value, func(c rune) bool { return strings.ContainsRune(", \t\r\n", c) }) {
 		words = append(words, word{text: w, pos: l.it.pos})
+	}
+	if len(words) == 0 {
+		r.warnf("access table %s entry %s has empty value", l.table, value)
+		return permit
 	}
 	ps := parser{partial: r.p.partial, classes: r.p.classNames, words: words, list: l.it.list}
 	return r.walk(ps.parse(), l.scope)

@@ -24,8 +24,7 @@ func evalNonFQDNRecipient(r *run, _ call) status {
 
 func (r *run) nonFQDN(addr, class string) status {
 	_, domain, _ := mail.SplitAddress(addr)
-	domain = trimDot(domain)
-	if strings.HasPrefix(domain, "[") || isFQDN(mail.ASCIIDomain(domain)) {
+	if isBracketed(domain) || r.isFQDN(trimDot(domain)) {
 		return dunno
 	}
 	return r.reject(ClassPolicy, r.p.set.nonFQDNCode, "5.5.2", refusal(addr, class, "need fully-qualified address"))
@@ -48,25 +47,26 @@ func evalUnknownRecipientDomain(r *run, _ call) status {
 // unknownDomain refuses an address whose domain is neither ours nor able to
 // receive mail.
 func (r *run) unknownDomain(addr, class string) status {
-	res := r.resolve(addr)
+	res := r.resolve(addr, class)
 	if res.Failed {
 		return r.lookupFailure(addr)
 	}
 	_, domain, ok := mail.SplitAddress(res.Recipient)
-	if !ok || final(res.Class) || strings.HasPrefix(domain, "[") {
+	if !ok || final(res.Class) || isBracketed(domain) {
 		return dunno
 	}
-	st, nullMX := r.mailDomain(domain)
+	domain = mail.ASCIIDomain(domain)
+	st := r.mailDomain(domain)
 	dsn := "4.1.8"
 	if class == classRecipient {
 		dsn = "4.1.2"
 	}
 	switch {
-	case nullMX:
+	case st == nullMX:
 		return r.nullMX(addr, class, domain)
 	case st == evidence.Found:
 		return dunno
-	case st.Temporary():
+	case retry(st):
 		return r.tempfail(r.p.set.unknownAddressTempfail, dsn, refusal(addr, class, "Domain not found"))
 	}
 	return r.reject(ClassPolicy, r.p.set.unknownAddressCode, dsn, refusal(addr, class, notFoundText(st, "Domain")))
@@ -86,37 +86,40 @@ func (r *run) nullMX(addr, class, domain string) status {
 	return r.reject(ClassPolicy, 556, "5.1.10", text)
 }
 
+// nullMX is the status of an MX answer that says that there is no mail for the
+// domain (RFC 7505).
+const nullMX = evidence.Status(255)
+
 // mailDomain says whether a domain has an MX, A or AAAA record, asked in that
-// order. An MX answer that makes no sense ends the search.
-func (r *run) mailDomain(domain string) (st evidence.Status, nullMX bool) {
-	found := evidence.Answer{Status: evidence.Found}
-	domain = mail.ASCIIDomain(domain)
-	mx := r.lookupName(domain, "MX", found)
-	if mx.Status == evidence.Found && len(mx.Records) == 1 && mx.Records[0].Data == "" {
-		return mx.Status, true
-	}
-	if mx.Status == evidence.Found || mx.Status == evidence.Malformed {
-		return mx.Status, false
-	}
-	worst := mx.Status
-	for _, typ := range []string{"A", "AAAA"} {
-		a := r.lookupName(domain, typ, found)
-		if a.Status == evidence.Found {
-			return a.Status, false
+// order. An answer that makes no sense ends the search.
+func (r *run) mailDomain(domain string) evidence.Status {
+	worst := evidence.NotFound
+	for _, typ := range [...]string{"MX", "A", "AAAA"} {
+		st := r.lookupName(domain, typ)
+		if st == evidence.Found || st == evidence.Malformed || st == nullMX {
+			return st
 		}
-		worst = worse(worst, a.Status)
+		worst = worse(worst, st)
 	}
-	return worst, false
+	return worst
 }
 
-// lookupName asks the DNS for a name given by the client. A name that cannot
-// be in the DNS is not asked for.
-func (r *run) lookupName(name, typ string, hopeful evidence.Answer) evidence.Answer {
-	name = trimDot(name)
+// lookupName asks the DNS whether a name given by the client has records. A
+// name that cannot be in the DNS is not asked for.
+func (r *run) lookupName(name, typ string) evidence.Status {
 	if !mail.ValidHostname(name) {
-		return evidence.Answer{Status: evidence.NotFound}
+		return evidence.NotFound
 	}
-	return r.ask(evidence.Question{Kind: evidence.DNS, Name: typ, Arg: strings.ToLower(name)}, hopeful)
+	a := r.ask(evidence.Question{Kind: evidence.DNS, Name: typ, Arg: strings.ToLower(name)},
+		evidence.Answer{Status: evidence.Found})
+	if a.Status == evidence.Found && typ == "MX" {
+		for _, rec := range a.Records {
+			if rec.Data == "" {
+				return nullMX
+			}
+		}
+	}
+	return a.Status
 }
 
 // warnFresh logs about an answer that this session has not had before.
@@ -126,17 +129,31 @@ func (r *run) warnFresh(a evidence.Answer, format string, args ...any) {
 	}
 }
 
-// resolve asks the address resolver once an evaluation for each address.
-func (r *run) resolve(addr string) rewrite.Resolved {
-	if res, ok := r.resolvedAddr[addr]; ok {
+// resolveKey is an address with the other party of the envelope, for the
+// sender-dependent tables of the resolver.
+type resolveKey struct{ from, addr string }
+
+// resolve asks the address resolver once an evaluation for each address. A
+// sender is resolved as if the recipient had sent to it.
+func (r *run) resolve(addr, class string) rewrite.Resolved {
+	key := resolveKey{r.f.Sender, addr}
+	if class == classSender {
+		key.from = r.f.Recipient
+	}
+	if res, ok := r.resolvedAddr[key]; ok {
 		return res
 	}
-	res := r.p.resolver.Resolve(r, r.f.Sender, addr)
+	res := r.p.resolver.Resolve(r, key.from, addr)
 	r.warnAll(res.Warnings)
 	res.Recipient = strings.ToLower(res.Recipient)
 	if r.resolvedAddr == nil {
-		r.resolvedAddr = make(map[string]rewrite.Resolved, 2)
+		r.resolvedAddr = make(map[resolveKey]rewrite.Resolved, 2)
 	}
-	r.resolvedAddr[addr] = res
+	r.resolvedAddr[key] = res
 	return res
+}
+
+// isBracketed reports whether a domain looks like an address literal.
+func isBracketed(domain string) bool {
+	return strings.HasPrefix(domain, "[") && strings.HasSuffix(domain, "]")
 }

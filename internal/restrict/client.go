@@ -34,7 +34,7 @@ func (r *run) unknownClientCode(permanent bool) int {
 func evalPermitInetInterfaces(r *run, c call) status {
 	for _, a := range r.p.set.ownAddresses {
 		if a == r.f.ClientAddress {
-			return permit
+			return r.permitLogged(c.it.text, classClient, r.f.NameAddr(), "")
 		}
 	}
 	return dunno
@@ -47,7 +47,7 @@ func evalPermitMynetworks(r *run, c call) status {
 	case m.Failed:
 		return r.lookupFailure(c.name)
 	case m.Match:
-		return permit
+		return r.permitLogged(c.it.text, classClient, r.f.NameAddr(), "")
 	}
 	return dunno
 }
@@ -56,6 +56,21 @@ func evalPermitSASL(r *run, c call) status {
 	if r.f.SASLUsername == "" {
 		return dunno
 	}
+	return r.permitLogged(c.it.text, classClient, r.f.NameAddr(), "")
+}
+
+// permitLogged permits, and logs it when smtpd_log_access_permit_actions asks
+// for that; a permission that a deferral overrules is none.
+func (r *run) permitLogged(action, class, name, from string) status {
+	l := r.p.set.logPermits
+	if l == nil || r.deferPermit.Active() || !l.MatchString(r, action).Match {
+		return permit
+	}
+	text := "action=" + action + " for " + class + "=" + name
+	if from != "" {
+		text += " " + from
+	}
+	r.logf(r.f.LogLine("permit", text))
 	return permit
 }
 

@@ -63,7 +63,8 @@ func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 	for _, c := range cfg.List("smtpd_restriction_classes") {
 		p.classNames[c.Text] = true
 	}
-	var problems []Problem
+	p.predefine()
+	problems := badActions(cfg)
 	for id, param := range listParams {
 		list, bad := p.parseParam(cfg, param, listID(id))
 		p.lists[id] = list
@@ -75,6 +76,35 @@ func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 		problems = append(problems, bad...)
 	}
 	return p, append(problems, p.safety(cfg)...)
+}
+
+// predefine makes the one restriction class that Postfix brings along.
+func (p *Program) predefine() {
+	p.classNames[loginMismatch] = true
+	ps := parser{classes: p.classNames, list: listCount, words: []word{
+		{text: "reject_authenticated_sender_login_mismatch"},
+		{text: "reject_unauthenticated_sender_login_mismatch"},
+	}}
+	p.classes[loginMismatch] = ps.parse()
+}
+
+const loginMismatch = "reject_sender_login_mismatch"
+
+// badActions finds *_tempfail_action parameters with a value they cannot have.
+func badActions(cfg *config.Config) []Problem {
+	var out []Problem
+	for _, param := range []string{"unknown_address_tempfail_action", "unknown_helo_hostname_tempfail_action"} {
+		if v := cfg.Str(param); v != "defer" && v != "defer_if_permit" {
+			pos := cfg.Pos(param)
+			if pos == (config.Pos{}) {
+				pos = cfg.Pos("reject_tempfail_action")
+			}
+			out = append(out, Problem{
+				Pos: pos, Param: param, What: "bad configuration: " + param + " = " + v, Mend: "use defer_if_permit or defer",
+			})
+		}
+	}
+	return out
 }
 
 func (p *Program) parseParam(cfg *config.Config, param string, id listID) ([]item, []Problem) {

@@ -10,12 +10,16 @@ import (
 	"sekisho/internal/mail"
 )
 
-func evalRBLClient(r *run, c call) status { return r.rblAddr(c, r.f.ClientAddress, classClient) }
+func evalRBLClient(r *run, c call) status {
+	return r.rblAddr(c, r.f.ClientAddress)
+}
 
-func evalRHSBLClient(r *run, c call) status { return r.rhsbl(c, r.f.ClientName, classClient) }
+func evalRHSBLClient(r *run, c call) status {
+	return r.rhsbl(c, known(r.f.ClientName), classClient)
+}
 
 func evalRHSBLReverseClient(r *run, c call) status {
-	return r.rhsbl(c, r.f.ReverseClientName, classRevClient)
+	return r.rhsbl(c, known(r.f.ReverseClientName), classRevClient)
 }
 
 func evalRHSBLHelo(r *run, c call) status { return r.rhsbl(c, r.f.HeloName, classHelo) }
@@ -24,12 +28,20 @@ func evalRHSBLSender(r *run, c call) status { return r.rhsbl(c, r.f.Sender, clas
 
 func evalRHSBLRecipient(r *run, c call) status { return r.rhsbl(c, r.f.Recipient, classRecipient) }
 
-func (r *run) rblAddr(c call, addr, class string) status {
+// known is a client's name, or "" when it has none.
+func known(name string) string {
+	if strings.EqualFold(name, "unknown") {
+		return ""
+	}
+	return name
+}
+
+func (r *run) rblAddr(c call, addr string) status {
 	rev, ok := reverseAddr(addr)
 	if !ok {
 		return dunno
 	}
-	return r.rblQuery(c, rev, addr, class)
+	return r.rblQuery(c, rev, addr, classClient)
 }
 
 func (r *run) rhsbl(c call, what, class string) status {
@@ -44,53 +56,48 @@ func (r *run) rhsbl(c call, what, class string) status {
 // refuse mail.
 func (r *run) rblQuery(c call, label, what, class string) status {
 	query := label + "." + c.it.domain
-	a := r.listed(query, c.it.filter)
-	switch a.Status {
-	case evidence.Found:
-		return r.rblReject(c, r.listReason(query), what, class)
-	case evidence.NotFound, evidence.NoData:
-	default:
-		r.warnFresh(a, "%s: RBL lookup error: %s", query, a.Reason)
+	if st := r.listed(query, c.it.filter); st != evidence.Found {
+		return dunno
 	}
-	return dunno
+	return r.rblReject(c, r.listReason(query), what, class)
 }
 
 // listed asks for the addresses under which a list names something; those that
 // the filter does not let through count as not listed.
-func (r *run) listed(query string, f *rblFilter) evidence.Answer {
+func (r *run) listed(query string, f *rblFilter) evidence.Status {
 	a := r.Ask(evidence.Question{Kind: evidence.DNS, Name: "A", Arg: strings.ToLower(query)})
-	if a.Status != evidence.Found || f == nil {
-		return a
+	switch {
+	case a.Status == evidence.NoData:
+		return evidence.NotFound
+	case a.Status == evidence.NotFound || a.Status == evidence.Found && f == nil:
+		return a.Status
+	case a.Status != evidence.Found:
+		r.warnFresh(a, "%s: RBL lookup error: %s", query, a.Reason)
+		return a.Status
 	}
 	for _, rec := range a.Records {
 		if rec.Type == "A" && f.match(rec.Data) {
-			return a
+			return evidence.Found
 		}
 	}
-	return evidence.Answer{Status: evidence.NotFound}
+	return evidence.NotFound
 }
+
+// maxReason is how much of a list's explanation is told to the client.
+const maxReason = 500
 
 // listReason asks for the list's explanation.
 func (r *run) listReason(query string) string {
-	a := r.ask(evidence.Question{Kind: evidence.DNS, Name: "TXT", Arg: strings.ToLower(query)},
-		evidence.Answer{Status: evidence.NotFound})
-	if a.Status != evidence.Found {
-		if a.Status.Temporary() {
-			r.warnFresh(a, "%s: TXT lookup error: %s", query, a.Reason)
-		}
-		return ""
-	}
-	var parts []string
-	for _, rec := range a.Records {
-		if rec.Type == "TXT" {
-			parts = append(parts, rec.Data)
+	a := r.Ask(evidence.Question{Kind: evidence.DNS, Name: "TXT", Arg: strings.ToLower(query)})
+	reason := ""
+	for i, rec := range a.Records {
+		text := rec.Text()
+		reason += text[:min(len(text), maxReason-len(reason))]
+		if i+1 < len(a.Records) && maxReason-len(reason) > len(" / ") {
+			reason += " / "
 		}
 	}
-	s := strings.Join(parts, " / ")
-	if len(s) > 500 {
-		s = s[:500]
-	}
-	return s
+	return reason
 }
 
 func evalDNSWLClient(r *run, c call) status {
@@ -102,7 +109,7 @@ func evalDNSWLClient(r *run, c call) status {
 }
 
 func evalRHSWLClient(r *run, c call) status {
-	domain, ok := listableDomain(r.f.ClientName)
+	domain, ok := listableDomain(known(r.f.ClientName))
 	if !ok {
 		return dunno
 	}
@@ -113,7 +120,7 @@ func evalRHSWLClient(r *run, c call) status {
 // recipient that we are not responsible for: a list of others must not open
 // the relay.
 func (r *run) allowlisted(c call, label, what string) status {
-	if r.f.RecipientKnown && r.f.Recipient != "" {
+	if r.f.ProtocolState == "RCPT" && r.f.RecipientKnown {
 		ok, failed := r.authDestination(r.f.Recipient)
 		if failed {
 			return r.lookupFailure(r.f.Recipient)
@@ -122,15 +129,12 @@ func (r *run) allowlisted(c call, label, what string) status {
 			return dunno
 		}
 	}
-	query := label + "." + c.it.domain
-	a := r.listed(query, c.it.filter)
-	switch a.Status {
+	switch r.listed(label+"."+c.it.domain, c.it.filter) {
 	case evidence.Found:
-		return permit
-	case evidence.NotFound, evidence.NoData:
+		return r.permitLogged(c.it.text, classClient, r.f.NameAddr(), "")
+	case evidence.NotFound:
 		return dunno
 	}
-	r.warnFresh(a, "%s: RBL lookup error: %s", query, a.Reason)
 	return r.deferIfReject(ClassPolicy, 450, "4.7.1", refusal(what, classClient, "Service unavailable"))
 }
 
@@ -158,18 +162,17 @@ func reverseAddr(addr string) (string, bool) {
 }
 
 // listableDomain takes the domain out of a name or address, when it is one
-// that a list can know.
+// that a list can know: no literal, and no number at the end.
 func listableDomain(what string) (string, bool) {
 	domain := what
 	if _, d, ok := mail.SplitAddress(what); ok {
 		domain = d
 	}
-	domain = mail.ASCIIDomain(domain)
-	i := strings.LastIndexByte(domain, '.')
-	if domain == "" || domain[0] == '[' || i < 0 || isDigits(domain[i+1:]) || !mail.ValidHostname(domain) {
+	if isDigits(domain[strings.LastIndexByte(domain, '.')+1:]) {
 		return "", false
 	}
-	return domain, true
+	domain = mail.ASCIIDomain(domain)
+	return domain, mail.ValidHostname(domain)
 }
 
 // rblFilter is the "=d.d.d.d" of a list name: for each octet the ranges that
@@ -179,10 +182,13 @@ type rblFilter [4][]octetRange
 type octetRange struct{ low, high int }
 
 // parseRBLFilter reads four octets separated by dots; each is a number or
-// "[a;b..c]".
+// "[a;b..c]"; all of it may stand in brackets.
 func parseRBLFilter(s string) (*rblFilter, error) {
 	var f rblFilter
 	rest := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") && closing(s) == len(s)-1 {
+		rest = s[1 : len(s)-1]
+	}
 	for i := range f {
 		var part string
 		if strings.HasPrefix(rest, "[") {
@@ -212,6 +218,22 @@ func parseRBLFilter(s string) (*rblFilter, error) {
 		return nil, fmt.Errorf("%q: text after the fourth octet", s)
 	}
 	return &f, nil
+}
+
+// closing is the place of the "]" that closes the first "[".
+func closing(s string) int {
+	level := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '[':
+			level++
+		case ']':
+			if level--; level == 0 {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 func parseOctets(s string) ([]octetRange, error) {

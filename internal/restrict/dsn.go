@@ -6,13 +6,18 @@ import (
 	"sekisho/internal/mail"
 )
 
+const space = " \t\r\n\v\f"
+
 // splitStatus takes an enhanced status code off the front of text; without
 // one it returns def.
 func splitStatus(def, text string) (dsn, rest string) {
-	text = strings.TrimLeft(text, " \t")
-	head, tail, _ := strings.Cut(text, " ")
+	text = strings.TrimLeft(text, space)
+	head, tail := text, ""
+	if i := strings.IndexAny(text, space); i >= 0 {
+		head, tail = text[:i], text[i:]
+	}
 	if mail.IsStatus(head) {
-		return head, strings.TrimLeft(tail, " \t")
+		return head, strings.TrimLeft(tail, space)
 	}
 	return def, text
 }

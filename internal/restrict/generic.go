@@ -1,27 +1,28 @@
 package restrict
 
 func evalPermit(r *run, c call) status {
+	r.permitLogged(c.it.text, c.class, c.name, "")
 	if c.next != "" {
-		r.warnf("restriction `%s' after `%s' is ignored", c.next, c.it.text)
+		r.warnf("restriction `%s' after `permit' is ignored", c.next)
 	}
 	return permit
 }
 
 func evalReject(r *run, c call) status {
 	st := r.reject(ClassPolicy, r.p.set.rejectCode, "5.7.1", refusal(c.name, c.class, "Access denied"))
-	r.warnIgnored(c)
+	r.warnIgnored(c, "reject")
 	return st
 }
 
 func evalDefer(r *run, c call) status {
 	st := r.reject(ClassPolicy, r.p.set.deferCode, "4.3.2", refusal(c.name, c.class, "Try again later"))
-	r.warnIgnored(c)
+	r.warnIgnored(c, "defer")
 	return st
 }
 
-func (r *run) warnIgnored(c call) {
+func (r *run) warnIgnored(c call, name string) {
 	if c.next != "" && r.warnDepth == 0 {
-		r.warnf("restriction `%s' after `%s' is ignored", c.next, c.it.text)
+		r.warnf("restriction `%s' after `%s' is ignored", c.next, name)
 	}
 }
 

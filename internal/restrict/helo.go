@@ -50,7 +50,7 @@ func evalNonFQDNHelo(r *run, c call) status {
 	if st, literal := r.heloLiteral(c); literal {
 		return st
 	}
-	if isFQDN(trimDot(r.f.HeloName)) {
+	if r.isFQDN(trimDot(r.f.HeloName)) {
 		return dunno
 	}
 	return r.reject(ClassPolicy, r.p.set.nonFQDNCode, "5.5.2",
@@ -58,9 +58,13 @@ func evalNonFQDNHelo(r *run, c call) status {
 }
 
 // isFQDN reports whether a name is valid and has a dot. A bare IP address is
-// no name.
-func isFQDN(name string) bool {
-	return mail.ValidHostname(name) && strings.Contains(name, ".")
+// no name. A name that is not ASCII is valid only with SMTPUTF8.
+func (r *run) isFQDN(name string) bool {
+	ascii := name
+	if r.f.SMTPUTF8 {
+		ascii = mail.ASCIIDomain(name)
+	}
+	return mail.ValidHostname(ascii) && strings.Contains(name, ".")
 }
 
 func evalUnknownHelo(r *run, c call) status {
@@ -70,16 +74,18 @@ func evalUnknownHelo(r *run, c call) status {
 	if st, literal := r.heloLiteral(c); literal {
 		return st
 	}
-	found := evidence.Answer{Status: evidence.Found}
 	worst := evidence.NotFound
-	for _, typ := range []string{"A", "AAAA", "MX"} {
-		a := r.lookupName(r.f.HeloName, typ, found)
-		if a.Status == evidence.Found {
+	for _, typ := range [...]string{"A", "AAAA", "MX"} {
+		st := r.lookupName(r.f.HeloName, typ)
+		if st == evidence.Found {
 			return dunno
 		}
-		worst = worse(worst, a.Status)
+		worst = worse(worst, st)
 	}
-	if worst.Temporary() {
+	switch {
+	case worst == nullMX:
+		return dunno // a host that takes no mail may send some
+	case retry(worst):
 		return r.tempfail(r.p.set.unknownHeloTempfail, "4.7.1", refusal(r.f.HeloName, classHelo, "Host not found"))
 	}
 	return r.reject(ClassPolicy, r.p.set.unknownHostnameCode, "4.7.1", refusal(r.f.HeloName, classHelo, notFoundText(worst, "Host")))
@@ -97,13 +103,13 @@ func notFoundText(s evidence.Status, what string) string {
 func worse(a, b evidence.Status) evidence.Status {
 	rank := func(s evidence.Status) int {
 		switch {
-		case s.Temporary():
+		case retry(s):
 			return 4
 		case s == evidence.Malformed:
 			return 3
-		case s == evidence.Refused || s == evidence.Failed:
+		case s == evidence.Failed:
 			return 2
-		case s == evidence.NoData:
+		case s == nullMX:
 			return 1
 		}
 		return 0
@@ -114,4 +120,14 @@ func worse(a, b evidence.Status) evidence.Status {
 	return a
 }
 
-func trimDot(s string) string { return strings.TrimSuffix(s, ".") }
+// retry reports whether a failure is what Postfix on glibc takes for "try
+// again": the C library does not tell a refusal from silence.
+func retry(s evidence.Status) bool { return s.Temporary() || s == evidence.Refused }
+
+// trimDot drops one final dot, but none of two.
+func trimDot(s string) string {
+	if t, ok := strings.CutSuffix(s, "."); ok && t != "" && !strings.HasSuffix(t, ".") {
+		return t
+	}
+	return s
+}

@@ -2,77 +2,83 @@ package restrict
 
 import "strings"
 
-// owners looks up who may send as the envelope sender.
-func (r *run) owners(c call) (list []string, st status, ok bool) {
-	if !r.f.SenderKnown || r.f.Sender == "" || len(r.p.set.senderLoginMaps) == 0 {
-		return nil, dunno, false
-	}
+// saslEnabled complains when a restriction needs logins and there are none.
+func (r *run) saslEnabled(c call) bool {
 	if !r.p.set.saslEnabled {
 		r.warnf("restriction `%s' ignored: no SASL support", c.it.text)
-		return nil, dunno, false
 	}
-	res := r.resolve(r.f.Sender)
-	if res.Failed {
-		return nil, r.lookupFailure(r.f.Sender), false
-	}
-	m := r.p.resolver.Find(r, r.p.set.senderLoginMaps, res.Recipient)
-	r.warnAll(m.Warnings)
-	if m.Failed {
-		return nil, r.lookupFailure(r.f.Sender), false
-	}
-	return splitOwners(m.Value), dunno, true
+	return r.p.set.saslEnabled
 }
 
-func (r *run) owns(owners []string) bool {
-	for _, o := range owners {
-		if strings.EqualFold(o, r.f.SASLUsername) {
-			return true
-		}
-	}
-	return false
+// sendsAs reports whether there is a sender whose owners count.
+func (r *run) sendsAs(c call) bool {
+	return r.saslEnabled(c) && r.f.SenderKnown && r.f.Sender != "" && len(r.p.set.senderLoginMaps) > 0
 }
 
 func evalAuthSenderLoginMismatch(r *run, c call) status {
-	owners, st, ok := r.owners(c)
-	if !ok || r.f.SASLUsername == "" || r.owns(owners) {
-		return st
+	if !r.sendsAs(c) || r.f.SASLUsername == "" {
+		return dunno
 	}
-	return r.notOwned()
+	return r.mustOwn(false)
 }
 
 func evalUnauthSenderLoginMismatch(r *run, c call) status {
-	owners, st, ok := r.owners(c)
-	if !ok || r.f.SASLUsername != "" || len(owners) == 0 {
-		return st
+	if !r.sendsAs(c) || r.f.SASLUsername != "" {
+		return dunno
 	}
-	return r.notLoggedIn()
+	return r.mustLogIn()
 }
 
 func evalKnownSenderLoginMismatch(r *run, c call) status {
-	owners, st, ok := r.owners(c)
 	switch {
-	case !ok || len(owners) == 0:
-		return st
-	case r.f.SASLUsername == "":
-		return r.notLoggedIn()
-	case r.owns(owners):
+	case !r.sendsAs(c):
 		return dunno
+	case r.f.SASLUsername == "":
+		return r.mustLogIn()
 	}
-	return r.notOwned()
+	return r.mustOwn(true)
 }
 
-func evalSenderLoginMismatch(r *run, c call) status {
-	if st := evalAuthSenderLoginMismatch(r, c); st != dunno {
+// owners looks up who may send as the envelope sender; ok is false when that
+// decided already.
+func (r *run) owners() (list string, found bool, st status, ok bool) {
+	res := r.resolve(r.f.Sender, classSender)
+	if res.Failed {
+		return "", false, r.lookupFailure(r.f.Sender), false
+	}
+	m := r.findIn(r.p.set.senderLoginMaps, res.Recipient)
+	if m.Failed {
+		return "", false, r.matchFailure(m, r.f.Sender), false
+	}
+	return m.Value, m.Found, dunno, true
+}
+
+// mustOwn refuses a login that does not own the sender address; one that has
+// no owner is anybody's if allowUnknown.
+func (r *run) mustOwn(allowUnknown bool) status {
+	list, found, st, ok := r.owners()
+	if !ok || !found && allowUnknown {
 		return st
 	}
-	return evalUnauthSenderLoginMismatch(r, c)
-}
-
-func (r *run) notOwned() status {
+	for _, o := range splitOwners(list) {
+		if strings.EqualFold(o, r.f.SASLUsername) {
+			return dunno
+		}
+	}
 	return r.reject(ClassPolicy, 553, "5.7.1",
 		refusal(r.f.Sender, classSender, "not owned by user "+r.f.SASLUsername))
 }
 
-func (r *run) notLoggedIn() status {
+// mustLogIn refuses a stranger who uses an address that has owners.
+func (r *run) mustLogIn() status {
+	_, found, st, ok := r.owners()
+	if !ok || !found {
+		return st
+	}
 	return r.reject(ClassPolicy, 553, "5.7.1", refusal(r.f.Sender, classSender, "not logged in"))
+}
+
+// splitOwners splits the value of smtpd_sender_login_maps.
+func splitOwners(v string) []string {
+	return strings.FieldsFunc(v, func(c rune) bool { return strings.ContainsRune(", \t\r\n", c) })
 }

@@ -21,7 +21,7 @@ type builtin struct {
 // Names lists every restriction that can be evaluated, aliases included, for
 // suggestions and documentation.
 func Names() []string {
-	names := []string{"warn_if_reject"}
+	names := []string{"warn_if_reject", loginMismatch}
 	for _, n := range allNames() {
 		if _, ok := lookupBuiltin(n); ok {
 			names = append(names, n)
@@ -122,8 +122,6 @@ func senderNamed(name string) builtin {
 		return builtin{name, argNone, evalUnlistedSender}
 	case "reject_rhsbl_sender":
 		return builtin{name, argDomain, evalRHSBLSender}
-	case "reject_sender_login_mismatch":
-		return builtin{name, argNone, evalSenderLoginMismatch}
 	case "reject_authenticated_sender_login_mismatch":
 		return builtin{name, argNone, evalAuthSenderLoginMismatch}
 	case "reject_known_sender_login_mismatch":

@@ -41,20 +41,43 @@ type Outcome struct {
 	Hangup  bool       // the connection ends without a reply
 	Notes   []Note     // to be logged in this order
 	Effects []Effect   // in order of execution; also those of a refused recipient
-	Carry   Carry      // to be handed to the evaluation of the next command
+	Carry   Carry      // to be handed to the next evaluation of the session
 
 	// Unknown are the questions the Source had no answer to. Outcome is then
 	// what would follow if each were answered so that evaluation goes on.
 	Unknown []evidence.Question
 }
 
-// Carry is what an evaluation leaves for the next command of the same
-// transaction: a pending defer_if_permit (smtpd_check.c saves it from client
-// to HELO to sender to recipient).
+// Carry is what evaluations leave for later ones of the same session: the
+// deferrals that the lists of a stage have armed, and what was done to the
+// message already. The server hands the Carry of each Outcome to the next
+// evaluation, and EndTransaction's between two messages.
 type Carry struct {
-	DeferIfPermit mail.Reply // zero: none
-	Class         ErrorClass
+	Client Deferral // as the client list left it
+	Helo   Deferral // as the HELO list left it, the client list's included
+	Sender Deferral // as the sender list left it, both others included
+
+	SenderChecked bool // reject_unlisted_sender has run at MAIL
+	Held          bool // HOLD was executed
+	Discarded     bool // DISCARD was executed: nothing more is evaluated
 }
+
+// EndTransaction returns what outlives a message: call it for RSET, a new
+// greeting, the end of DATA, and MAIL that was refused.
+func (c Carry) EndTransaction() Carry {
+	c.SenderChecked, c.Held, c.Discarded = false, false, false
+	return c
+}
+
+// Deferral is a defer_if_permit that waits for a permission; the zero value
+// is none.
+type Deferral struct {
+	Class ErrorClass
+	Reply mail.Reply
+}
+
+// Active reports whether there is one.
+func (d Deferral) Active() bool { return !d.Reply.IsZero() }
 
 // ErrorClass is the kind of trouble a refusal reports, as notify_classes in
 // postconf(5) names them. The server may have to tell postmaster.

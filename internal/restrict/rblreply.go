@@ -12,47 +12,73 @@ import (
 // rblReject makes the reply for a listed client, name or address from
 // rbl_reply_maps or default_rbl_reply.
 func (r *run) rblReject(c call, reason, what, class string) status {
-	template, failed := r.rblTemplate(c.it.domain)
+	template, failed := r.rblTemplate(c.it)
 	if failed {
 		return r.serverError()
 	}
-	text, err := config.Expand(template, r.rblMacros(c, reason, what, class))
-	if err != nil {
-		r.warnf("bad RBL reply template: %v", err)
-		text, _ = config.Expand(r.p.set.defaultRBLReply, r.rblMacros(c, reason, what, class))
-	}
-	code, rest, _ := strings.Cut(text, " ")
-	n, ok := replyCode(code)
+	x := &expansion{r: r, c: c, reason: reason, what: what, class: class}
+	text, ok := x.expand(template)
 	if !ok {
-		r.warnf("rbl response code configuration error: %s", text)
-		n, rest = 450, "4.7.1 Service unavailable"
+		r.warnf("rbl_reject_reply: bad rbl reply template for domain %s: %s", c.it.arg, template)
+		text, _ = x.expand(r.p.set.defaultRBLReply)
 	}
-	dsn, rest := splitStatus(strconv.Itoa(n/100)+".7.1", rest)
+	code, rest, has := strings.Cut(text, " ")
+	n, ok := replyCode(code)
+	if !ok || !has {
+		r.warnf("rbl response code configuration error: %s", text)
+		return r.reject(ClassPolicy, 450, "4.7.1", "Service unavailable")
+	}
+	dsn, rest := splitStatus("4.7.1", rest)
 	return r.reject(ClassPolicy, n, r.fixStatus(dsn, class), orSelf(rest, "Service unavailable"))
 }
 
-func (r *run) rblTemplate(domain string) (template string, failed bool) {
-	for _, m := range r.p.set.rblReplyMaps {
-		a := r.Ask(evidence.Question{Kind: evidence.Table, Name: m, Arg: domain})
-		switch a.Status {
-		case evidence.Found:
-			return a.Value, false
-		case evidence.NotFound:
-		default:
-			r.warnf("%s lookup error for \"%s\"", m, domain)
-			return "", true
+// rblTemplate looks a list up as it is written, then without its filter.
+func (r *run) rblTemplate(it *item) (template string, failed bool) {
+	for _, key := range [...]string{it.arg, it.domain} {
+		for _, m := range r.p.set.rblReplyMaps {
+			a := r.Ask(evidence.Question{Kind: evidence.Table, Name: m, Arg: key})
+			switch {
+			case a.Status == evidence.Found && a.Value != "":
+				return a.Value, false
+			case a.Status == evidence.Found:
+				r.warnf("rbl_reply_maps lookup of %s returns an empty string result", key)
+				r.warnf("rbl_reply_maps should return NO RESULT in case of NOT FOUND")
+				return "", true
+			case a.Status != evidence.NotFound:
+				r.warnf("%s lookup error for \"%s\"", m, key)
+				return "", true
+			}
+		}
+		if it.arg == it.domain {
+			break
 		}
 	}
 	return r.p.set.defaultRBLReply, false
 }
 
-// rblMacros are the names that an RBL reply template may use. Values come from
-// the client: what smtpd_expansion_filter does not list becomes '_'.
-func (r *run) rblMacros(c call, reason, what, class string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		v, ok := r.rblMacro(c, name, reason, what, class)
-		return r.p.filterExpansion(v), ok
+// expansion fills in an RBL reply template. Values come from the client: what
+// smtpd_expansion_filter does not list becomes '_'.
+type expansion struct {
+	r                   *run
+	c                   call
+	reason, what, class string
+	unknown             bool // the template has a name that does not exist
+}
+
+func (x *expansion) expand(template string) (text string, ok bool) {
+	x.unknown = false
+	text, err := config.Expand(template, func(name string) (string, bool) {
+		v, ok := x.r.rblMacro(x.c, name, x.reason, x.what, x.class)
+		if !ok {
+			x.unknown = true
+			x.r.warnf("unknown macro name \"%s\" in expansion request", name)
+		}
+		return x.r.p.filterExpansion(v), ok
+	})
+	if err != nil {
+		x.r.warnf("%v", err)
 	}
+	return text, err == nil && !x.unknown
 }
 
 func (r *run) rblMacro(c call, name, reason, what, class string) (string, bool) {
@@ -76,7 +102,7 @@ func (r *run) clientMacro(name string) (string, bool) {
 	f := r.f
 	switch name {
 	case "client":
-		return f.ClientName + "[" + f.ClientAddress + "]", true
+		return f.NameAddr(), true
 	case "client_address":
 		return f.ClientAddress, true
 	case "client_name":
@@ -86,48 +112,38 @@ func (r *run) clientMacro(name string) (string, bool) {
 	case "reverse_client_name":
 		return f.ReverseClientName, true
 	case "helo_name":
-		return f.HeloName, f.HeloName != ""
+		return f.HeloName, true
 	case "server_name":
 		return r.p.set.myhostname, true
-	case "mail_name":
-		return r.p.set.mailName, true
+	case "localtime":
+		a := r.Ask(evidence.Question{Kind: evidence.Clock})
+		return a.Asked.Format("Jan 02 15:04:05"), true
 	}
-	for prefix, addr := range map[string]addressFact{
-		"sender":    {f.Sender, f.SenderKnown},
-		"recipient": {f.Recipient, f.RecipientKnown},
-	} {
-		if rest, ok := strings.CutPrefix(name, prefix); ok {
-			return addr.macro(rest)
-		}
+	if part, ok := strings.CutPrefix(name, "sender"); ok {
+		return addressMacro(f.Sender, f.SenderKnown, part)
+	}
+	if part, ok := strings.CutPrefix(name, "recipient"); ok {
+		return addressMacro(f.Recipient, f.RecipientKnown, part)
 	}
 	return "", false
 }
 
-type addressFact struct {
-	addr  string
-	known bool
-}
-
-func (a addressFact) macro(part string) (string, bool) {
-	if !a.known {
+// addressMacro is a part of an address: all of it, _name or _domain.
+func addressMacro(addr string, known bool, part string) (string, bool) {
+	local, domain, _ := mail.SplitAddress(addr)
+	switch {
+	case !known:
+		return "", true
+	case part == "_domain":
+		return domain, true
+	case part != "" && part != "_name":
 		return "", false
+	case addr == "":
+		return "<>", true
+	case part == "":
+		return addr, true
 	}
-	local, domain, _ := mail.SplitAddress(a.addr)
-	switch part {
-	case "":
-		if a.addr == "" {
-			return "<>", true
-		}
-		return a.addr, true
-	case "_name":
-		if a.addr == "" {
-			return "<>", true
-		}
-		return local, true
-	case "_domain":
-		return domain, domain != ""
-	}
-	return "", false
+	return local, true
 }
 
 func (p *Program) filterExpansion(s string) string {

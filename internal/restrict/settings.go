@@ -1,6 +1,12 @@
 package restrict
 
-import "sekisho/internal/config"
+import (
+	"strconv"
+	"strings"
+
+	"sekisho/internal/config"
+	"sekisho/internal/matchlist"
+)
 
 // tempfailAction is what a temporary DNS or verification failure does.
 type tempfailAction uint8
@@ -16,7 +22,7 @@ type settings struct {
 	rejectUnlistedSender, rejectUnlistedRecipient bool
 	noUnknownChecks, saslEnabled                  bool
 	allowUntrustedRouting, parentDomains          bool
-	showTableName                                 bool
+	showTableName, proxyFilter                    bool
 
 	rejectCode, deferCode, mapRejectCode, mapDeferCode int
 	plaintextCode, unknownClientCode                   int
@@ -36,6 +42,8 @@ type settings struct {
 	virtualAliasMaps, virtualMailboxMaps                       []string
 	localRecipientMaps, relayRecipientMaps                     []string
 	senderLoginMaps, rblReplyMaps                              []string
+
+	logPermits *matchlist.List // smtpd_log_access_permit_actions; nil: none
 }
 
 func readSettings(cfg *config.Config) settings {
@@ -50,6 +58,7 @@ func readSettings(cfg *config.Config) settings {
 		allowUntrustedRouting:   cfg.Bool("allow_untrusted_routing"),
 		parentDomains:           contains(cfg.List("parent_domain_matches_subdomains"), "smtpd_access_maps"),
 		showTableName:           cfg.Bool("show_user_unknown_table_name"),
+		proxyFilter:             cfg.Str("smtpd_proxy_filter") != "",
 
 		unknownAddressTempfail: readTempfail(cfg, "unknown_address_tempfail_action"),
 		unknownHeloTempfail:    readTempfail(cfg, "unknown_helo_hostname_tempfail_action"),
@@ -58,7 +67,7 @@ func readSettings(cfg *config.Config) settings {
 		mailName:           cfg.Str("mail_name"),
 		nullKey:            cfg.Str("smtpd_null_access_lookup_key"),
 		defaultRBLReply:    rawTemplate(cfg, "default_rbl_reply"),
-		expansionFilter:    unescape(cfg.Str("smtpd_expansion_filter")),
+		expansionFilter:    unescape(rawTemplate(cfg, "smtpd_expansion_filter")),
 		doubleBounceSender: cfg.Str("double_bounce_sender"),
 		verifySender:       cfg.Str("address_verify_sender"),
 	}
@@ -136,21 +145,33 @@ func contains(items []config.Item, want string) bool {
 func unescape(s string) string {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
-			i++
-			switch s[i] {
-			case 't':
-				b = append(b, '\t')
-				continue
-			case 'n':
-				b = append(b, '\n')
-				continue
-			case 'r':
-				b = append(b, '\r')
-				continue
-			}
+		if s[i] != '\\' {
+			b = append(b, s[i])
+			continue
+		}
+		if i++; i == len(s) {
+			break
+		}
+		if n := octal(s[i:]); n > 0 {
+			v, _ := strconv.ParseUint(s[i:i+n], 8, 16)
+			b = append(b, byte(v))
+			i += n - 1
+			continue
+		}
+		if j := strings.IndexByte("abfnrtv", s[i]); j >= 0 {
+			b = append(b, "\a\b\f\n\r\t\v"[j])
+			continue
 		}
 		b = append(b, s[i])
 	}
 	return string(b)
+}
+
+// octal counts the octal digits at the start of s, three at most.
+func octal(s string) int {
+	n := 0
+	for n < len(s) && n < 3 && s[n] >= '0' && s[n] <= '7' {
+		n++
+	}
+	return n
 }

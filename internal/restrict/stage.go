@@ -30,11 +30,9 @@ func (p *Program) Eval(stage Stage, f *mail.Facts, src evidence.Source, carry Ca
 }
 
 func (r *run) stage(stage Stage, carry Carry) Outcome {
-	r.deferPermit = pending{!carry.DeferIfPermit.IsZero(), carry.Class, carry.DeferIfPermit}
+	r.carry = carry
 	r.command(stage)
-	if r.deferPermit.active {
-		r.out.Carry = Carry{DeferIfPermit: r.deferPermit.reply, Class: r.deferPermit.class}
-	}
+	r.out.Carry = r.carry
 	return r.out
 }
 
@@ -86,8 +84,11 @@ func (r *run) scopeOf(id listID) scope {
 	return scope{r.f.Recipient, classRecipient, "check_recipient_access"}
 }
 
-// begin resets what does not survive from one list stage to the next.
-func (r *run) begin() { r.warnDepth, r.deferReject = 0, pending{} }
+// begin resets what does not survive from one stage to the next, and restores
+// the defer_if_permit that the stage before has left.
+func (r *run) begin(left Deferral) {
+	r.warnDepth, r.deferReject, r.deferPermit = 0, Deferral{}, left
+}
 
 func (r *run) list(id listID) status {
 	r.trace.list(id)
@@ -95,25 +96,40 @@ func (r *run) list(id listID) status {
 }
 
 func (r *run) client() bool {
-	r.begin()
-	return r.list(listClient) == rejected
+	r.begin(Deferral{})
+	st := r.list(listClient)
+	r.carry.Client = r.deferPermit
+	return st == rejected
 }
 
 func (r *run) helo() bool {
 	if r.f.HeloName == "" {
 		return false
 	}
-	r.begin()
-	return r.list(listHelo) == rejected
+	r.begin(r.carry.Client)
+	st := r.list(listHelo)
+	r.carry.Helo = r.deferPermit
+	return st == rejected
+}
+
+// greeted is the deferral that the client or the HELO list left: a client may
+// do without HELO.
+func (r *run) greeted() Deferral {
+	if r.carry.Client.Active() {
+		return r.carry.Client
+	}
+	return r.carry.Helo
 }
 
 func (r *run) sender() bool {
 	if !r.f.SenderKnown {
 		return false
 	}
-	r.begin()
+	r.begin(r.greeted())
+	r.carry.SenderChecked = false
 	st := r.list(listSender)
-	if st != rejected && !r.discarded && r.p.set.rejectUnlistedSender {
+	r.carry.Sender = r.deferPermit
+	if st != rejected && !r.carry.Discarded && r.p.set.rejectUnlistedSender {
 		st = r.unlistedSender()
 	}
 	return st == rejected
@@ -126,13 +142,13 @@ func (r *run) recipient() {
 	if r.p.set.delayReject && (r.client() || r.helo() || r.sender()) {
 		return
 	}
-	r.begin()
+	r.begin(r.carry.Sender)
 	for _, id := range r.p.recipientLists() {
 		if r.list(id) == rejected {
 			return
 		}
 	}
-	if r.forceDeferral() || r.discarded {
+	if r.forceDeferral() || r.carry.Discarded {
 		return
 	}
 	if r.p.set.rejectUnlistedRecipient {
@@ -151,18 +167,18 @@ func (r *run) exempt() bool {
 	return v != "" && strings.EqualFold(rcpt, r.p.resolver.Rewrite(v))
 }
 
-func (p *Program) recipientLists() []listID {
+func (p *Program) recipientLists() [2]listID {
 	if p.set.relayFirst {
-		return []listID{listRelay, listRecipient}
+		return [2]listID{listRelay, listRecipient}
 	}
-	return []listID{listRecipient, listRelay}
+	return [2]listID{listRecipient, listRelay}
 }
 
 func (r *run) etrn() {
 	if r.p.set.delayReject && (r.client() || r.helo()) {
 		return
 	}
-	r.begin()
+	r.begin(r.greeted())
 	if r.list(listETRN) != rejected {
 		r.forceDeferral()
 	}
@@ -171,20 +187,18 @@ func (r *run) etrn() {
 // endList runs the DATA and end-of-data lists, which begin without the
 // deferrals of earlier commands.
 func (r *run) endList(id listID) {
-	r.begin()
-	r.deferPermit = pending{}
+	r.begin(Deferral{})
 	if r.list(id) != rejected {
 		r.forceDeferral()
 	}
-	r.deferPermit = pending{}
 }
 
 // forceDeferral turns a permission into the deferral that was armed for that
 // case.
 func (r *run) forceDeferral() bool {
-	if !r.deferPermit.active {
+	if !r.deferPermit.Active() {
 		return false
 	}
 	d := r.deferPermit
-	return r.reject(d.class, d.reply.Code, d.reply.Status, d.reply.Text) == rejected
+	return r.reject(d.Class, d.Reply.Code, d.Reply.Status, d.Reply.Text) == rejected
 }

@@ -63,9 +63,11 @@ func (p *Program) stageLists(stage Stage) []listID {
 	switch stage {
 	case StageRcpt, StageVrfy:
 		if p.set.delayReject {
-			return append(early, p.recipientLists()...)
+			rcpt := p.recipientLists()
+			return append(early, rcpt[:]...)
 		}
-		return p.recipientLists()
+		rcpt := p.recipientLists()
+		return rcpt[:]
 	case StageETRN:
 		if p.set.delayReject {
 			return []listID{listClient, listHelo, listETRN}
@@ -107,7 +109,7 @@ func (t *tracer) begin(r *run, it *item) mark {
 	if t == nil {
 		return mark{}
 	}
-	m := mark{len(t.steps), t.current, r.deferPermit.active, r.deferReject.active}
+	m := mark{len(t.steps), t.current, r.deferPermit.Active(), r.deferReject.Active()}
 	t.steps = append(t.steps, t.step(r, it))
 	t.current = m.step
 	return m
@@ -131,10 +133,10 @@ func (t *tracer) end(m mark, r *run, st status) {
 	switch {
 	case st == rejected:
 		s.Says = r.out.saying()
-	case r.deferPermit.active && !m.permit:
-		s.Result, s.Says = Armed, "if permitted: "+r.deferPermit.reply.String()
-	case r.deferReject.active && !m.reject:
-		s.Result, s.Says = Armed, "if rejected: "+r.deferReject.reply.String()
+	case r.deferPermit.Active() && !m.permit:
+		s.Result, s.Says = Armed, "if permitted: "+r.deferPermit.Reply.String()
+	case r.deferReject.Active() && !m.reject:
+		s.Result, s.Says = Armed, "if rejected: "+r.deferReject.Reply.String()
 	}
 }
 
@@ -188,10 +190,10 @@ func (r *run) whatIf(it *item, sc scope) string {
 		return w.out.saying()
 	case st == permit:
 		return "permit"
-	case w.deferPermit.active:
-		return "if permitted: " + w.deferPermit.reply.String()
-	case w.deferReject.active:
-		return "if rejected: " + w.deferReject.reply.String()
+	case w.deferPermit.Active():
+		return "if permitted: " + w.deferPermit.Reply.String()
+	case w.deferReject.Active():
+		return "if rejected: " + w.deferReject.Reply.String()
 	case len(w.out.Effects) > 0:
 		return "passed, with " + effectNames(w.out.Effects)
 	}

@@ -22,11 +22,11 @@ func evalUnlistedRecipient(r *run, _ call) status {
 }
 
 func (r *run) unlistedSender() status {
-	if r.senderRcpt || r.p.set.noUnknownChecks || r.f.Sender == "" {
+	if r.carry.SenderChecked || r.p.set.noUnknownChecks || r.f.Sender == "" {
 		return dunno
 	}
 	if r.warnDepth == 0 {
-		r.senderRcpt = true
+		r.carry.SenderChecked = true
 	}
 	return r.unlisted(r.f.Sender, classSender)
 }
@@ -43,15 +43,15 @@ func (r *run) unlistedRecipient() status {
 
 // unlisted refuses an address of our own domains that no table lists.
 func (r *run) unlisted(addr, class string) status {
-	res := r.resolve(addr)
+	res := r.resolve(addr, class)
 	if res.Failed {
 		return r.lookupFailure(addr)
 	}
-	known, failed := r.anyListed(r.rewriteMaps(class), res.Recipient)
+	m := r.anyListed(r.rewriteMaps(class), res.Recipient)
 	switch {
-	case failed:
-		return r.lookupFailure(addr)
-	case known:
+	case m.Failed:
+		return r.matchFailure(m, addr)
+	case m.Found:
 		return dunno
 	case res.Transport == "error" || res.Transport == "retry":
 		return r.undeliverable(addr, class, res)
@@ -68,18 +68,21 @@ func (r *run) rewriteMaps(class string) [][]string {
 	return [][]string{s.recipientCanonicalMaps, s.canonicalMaps, s.virtualAliasMaps}
 }
 
-func (r *run) anyListed(sets [][]string, addr string) (found, failed bool) {
+// anyListed searches several lists of tables; the first match or failure
+// counts.
+func (r *run) anyListed(sets [][]string, addr string) rewrite.Match {
 	for _, maps := range sets {
-		if len(maps) == 0 {
-			continue
-		}
-		m := r.p.resolver.Find(r, maps, addr)
-		r.warnAll(m.Warnings)
-		if m.Found || m.Failed {
-			return m.Found, m.Failed
+		if m := r.findIn(maps, addr); m.Found || m.Failed {
+			return m
 		}
 	}
-	return false, false
+	return rewrite.Match{}
+}
+
+func (r *run) findIn(maps []string, addr string) rewrite.Match {
+	m := r.p.resolver.Find(r, maps, addr)
+	r.warnAll(m.Warnings)
+	return m
 }
 
 // undeliverable refuses what resolves to the error or retry transport, with
@@ -115,8 +118,6 @@ func (r *run) unknownUser(addr, class string, res rewrite.Resolved) status {
 		if r.localExempt(res.Recipient) {
 			return dunno
 		}
-	case rewrite.VirtualAlias:
-		maps, code, table = s.virtualAliasMaps, s.unknownVirtualAliasCode, "virtual alias table"
 	case rewrite.VirtualMailbox:
 		maps, code, table = s.virtualMailboxMaps, s.unknownVirtualMailboxCode, "virtual mailbox table"
 	case rewrite.Relay:
@@ -127,11 +128,9 @@ func (r *run) unknownUser(addr, class string, res rewrite.Resolved) status {
 	if len(maps) == 0 {
 		return dunno
 	}
-	m := r.p.resolver.Find(r, maps, res.Recipient)
-	r.warnAll(m.Warnings)
-	switch {
+	switch m := r.findIn(maps, res.Recipient); {
 	case m.Failed:
-		return r.lookupFailure(addr)
+		return r.matchFailure(m, addr)
 	case m.Found:
 		return dunno
 	}

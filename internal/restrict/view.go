@@ -26,7 +26,9 @@ type List struct {
 // meets them. A class that contains itself is shown down to its first
 // repetition.
 func (p *Program) Lists() []List {
-	order := append([]listID{listClient, listHelo, listSender}, p.recipientLists()...)
+	order := []listID{listClient, listHelo, listSender}
+	rcpt := p.recipientLists()
+	order = append(order, rcpt[:]...)
 	order = append(order, listData, listEndOfData, listETRN)
 	out := make([]List, len(order))
 	for i, id := range order {

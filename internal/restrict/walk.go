@@ -21,13 +21,6 @@ const (
 // maxDepth bounds restriction classes and access tables that name each other.
 const maxDepth = 100
 
-// pending is a deferral that waits for a permit or a reject to happen.
-type pending struct {
-	active bool
-	class  ErrorClass
-	reply  mail.Reply
-}
-
 // run is one evaluation. Its fields are the state that smtpd_check.c keeps in
 // SMTPD_STATE.
 type run struct {
@@ -38,12 +31,11 @@ type run struct {
 
 	depth        int // nesting of lists; 1 is the configured list itself
 	warnDepth    int // warn_if_reject covers lists deeper than this and one item of this; 0: off
-	deferPermit  pending
-	deferReject  pending
-	discarded    bool
-	senderRcpt   bool // reject_unlisted_sender has run for this transaction
+	deferPermit  Deferral
+	deferReject  Deferral
+	carry        Carry
 	recipRcpt    bool // reject_unlisted_recipient has run for this recipient
-	resolvedAddr map[string]rewrite.Resolved
+	resolvedAddr map[resolveKey]rewrite.Resolved
 	trace        *tracer
 }
 
@@ -91,14 +83,11 @@ func (r *run) walk(list []item, sc scope) status {
 		return r.serverError()
 	}
 	r.depth++
-	defer func() { r.depth-- }()
 	st := dunno
 	i := 0
-	for ; i < len(list) && st == dunno && !r.discarded; i++ {
-		if r.deferPermit.active && r.deferReject.active {
-			break
-		}
+	for i < len(list) && st == dunno && !r.carry.Discarded {
 		it := &list[i]
+		i++
 		if it.op == opWarnIfReject {
 			if r.warnDepth == 0 {
 				r.warnDepth = r.depth
@@ -106,17 +95,29 @@ func (r *run) walk(list []item, sc scope) status {
 			continue
 		}
 		st = r.item(it, sc, nextText(list, i))
-		if r.warnDepth >= r.depth {
-			r.warnDepth = 0
+		r.endWarn()
+		if r.deferPermit.Active() && r.deferReject.Active() {
+			break
 		}
 	}
 	r.trace.unreached(r, list[i:], sc)
+	r.depth--
+	r.endWarn()
 	return st
 }
 
+// endWarn ends the effect of a warn_if_reject that was written in the list
+// just left, or before the restriction just evaluated.
+func (r *run) endWarn() {
+	if r.warnDepth >= r.depth {
+		r.warnDepth = 0
+	}
+}
+
+// nextText is the restriction at i as written, or "".
 func nextText(list []item, i int) string {
-	if i+1 < len(list) {
-		return list[i+1].text
+	if i < len(list) {
+		return list[i].text
 	}
 	return ""
 }
@@ -139,10 +140,10 @@ func (r *run) reject(class ErrorClass, code int, dsn, text string) status {
 	}
 	soft := class == ClassPolicy || class == ClassProtocol || class == ClassBounce
 	warn := r.warnDepth > 0 && soft
-	if r.deferReject.active && !warn && reply.Code >= 500 && r.warnDepth == 0 {
+	if r.deferReject.Active() && !warn && reply.Code >= 500 {
 		d := r.deferReject
-		r.deferReject = pending{}
-		return r.reject(d.class, d.reply.Code, d.reply.Status, d.reply.Text)
+		r.deferReject, r.warnDepth = Deferral{}, 0
+		return r.reject(d.Class, d.Reply.Code, d.Reply.Status, d.Reply.Text)
 	}
 	reply = r.p.finish(reply)
 	if warn {
@@ -154,26 +155,62 @@ func (r *run) reject(class ErrorClass, code int, dsn, text string) status {
 	return rejected
 }
 
+// maxReply is how long a reply may be, without CRLF.
+const maxReply = 510
+
 // finish gives a reply its final form: 510 bytes at most, printable, soft
 // bounce, and the status code's class that of the reply code.
 func (p *Program) finish(reply mail.Reply) mail.Reply {
 	if p.set.softBounce && reply.Code >= 500 {
 		reply.Code -= 100
 	}
-	if reply.Status != "" {
-		reply.Status = fmt.Sprint(reply.Code/100) + reply.Status[1:]
+	reply.Status = string(rune('0'+reply.Code/100)) + reply.Status[1:]
+	if room := maxReply - len("554 ") - len(reply.Status) - len(" "); len(reply.Text) > room {
+		reply.Text = reply.Text[:room]
 	}
-	text := []byte(reply.Text)
-	if room := 510 - len("554 ") - len(reply.Status) - 1; len(text) > room {
-		text = text[:room]
-	}
-	for i, c := range text {
-		if c < ' ' || c == 127 {
-			text[i] = ' '
-		}
-	}
-	reply.Text = string(text)
+	reply.Text = printable(reply.Text, ' ')
 	return reply
+}
+
+// printable replaces control characters and what is no UTF-8.
+func printable(s string, with byte) string {
+	ok := true
+	for i := 0; i < len(s) && ok; i++ {
+		ok = s[i] >= ' ' && s[i] < 127
+	}
+	if ok {
+		return s
+	}
+	b := []byte(s)
+	for i := 0; i < len(b); {
+		if b[i] >= ' ' && b[i] < 127 {
+			i++
+			continue
+		}
+		if n := sequence(b[i:]); n > 1 {
+			i += n
+			continue
+		}
+		b[i] = with
+		i++
+	}
+	return string(b)
+}
+
+// sequence is the length of what looks like one UTF-8 character of several
+// bytes, or 0.
+func sequence(b []byte) int {
+	if b[0] < 194 || b[0] > 254 {
+		return 0
+	}
+	n := 1
+	for n < len(b) && b[n] >= 128 && b[n] < 192 {
+		n++
+	}
+	if n == 1 {
+		return 0
+	}
+	return n
 }
 
 // deferIfPermit arms a deferral that replaces a later permit; the first one
@@ -182,16 +219,16 @@ func (r *run) deferIfPermit(class ErrorClass, code int, dsn, text string) status
 	if r.warnDepth > 0 {
 		return r.reject(class, code, dsn, text)
 	}
-	if !r.deferPermit.active {
-		r.deferPermit = pending{true, class, mail.Reply{Code: code, Status: dsn, Text: text}}
+	if !r.deferPermit.Active() {
+		r.deferPermit = Deferral{class, mail.Reply{Code: code, Status: dsn, Text: text}}
 	}
 	return dunno
 }
 
 // deferIfReject arms a deferral that replaces a later 5xx refusal.
 func (r *run) deferIfReject(class ErrorClass, code int, dsn, text string) status {
-	if !r.deferReject.active {
-		r.deferReject = pending{true, class, mail.Reply{Code: code, Status: dsn, Text: text}}
+	if !r.deferReject.Active() {
+		r.deferReject = Deferral{class, mail.Reply{Code: code, Status: dsn, Text: text}}
 	}
 	return dunno
 }
@@ -208,6 +245,14 @@ func (r *run) tempfail(action tempfailAction, dsn, text string) status {
 // serverError is the answer to a configuration that cannot be evaluated.
 func (r *run) serverError() status {
 	return r.reject(ClassSoftware, 451, "4.3.5", "Server configuration error")
+}
+
+// matchFailure is the answer when a search in address tables failed.
+func (r *run) matchFailure(m rewrite.Match, name string) status {
+	if m.Broken {
+		return r.serverError()
+	}
+	return r.lookupFailure(name)
 }
 
 // lookupFailure is the answer when a table behind a list, a map or the address

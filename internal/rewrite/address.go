@@ -1,60 +1,125 @@
 package rewrite
 
-import "strings"
+import (
+	"strings"
+
+	"sekisho/internal/mail"
+)
 
 // Rewrite brings an address in internal form into standard form, in the
 // context of local mail: source route, bang path and percent hack are turned
 // into user@domain, what is missing is appended, one final dot is dropped.
 // The empty address stays empty.
 func (r *Resolver) Rewrite(addr string) string {
-	if addr == "" || addr == "@" {
+	if addr == "" {
 		return ""
 	}
-	addr = stripRoute(addr)
-	if !strings.Contains(addr, "@") {
-		addr = r.qualify(addr)
+	return mail.Unquote(mail.Quote(mail.JoinTokens(r.rewrite(scan(addr)))))
+}
+
+// scan cuts an address in internal form into tokens. It goes by way of the
+// external form, so that what needs quotes is one quoted word.
+func scan(addr string) []mail.Token {
+	if addr == "" {
+		return []mail.Token{{Kind: mail.QuotedString}}
 	}
-	at := strings.LastIndexByte(addr, '@')
-	local, domain := addr[:at], addr[at+1:]
-	if r.o.AppendDotMydomain && domain != "" && domain[0] != '[' && domain[0] != '.' && !strings.Contains(domain, ".") {
-		domain += "." + r.o.Mydomain
+	return mail.ScanAddress(mail.Quote(addr))
+}
+
+// rewrite is trivial-rewrite's rule set for local mail.
+func (r *Resolver) rewrite(ts []mail.Token) []mail.Token {
+	switch {
+	case len(ts) == 0 || isEmpty(ts):
+		return ts
+	case len(ts) == 1 && ts[0].Is('@'):
+		return []mail.Token{{Kind: mail.QuotedString}}
 	}
-	return local + "@" + trimFinalDot(domain)
+	ts = stripRoute(ts)
+	if last(ts, '@') < 0 {
+		ts = r.qualify(ts)
+	}
+	at := last(ts, '@')
+	if r.o.AppendDotMydomain && r.o.Mydomain != "" && at >= 0 && at < len(ts)-1 && isWord(ts[at+1:]) {
+		ts = join(ts, op("."), mail.ScanAddress(r.o.Mydomain))
+	}
+	if n := len(ts); n > 1 && ts[n-1].Is('.') && !ts[n-2].Is('.') && !ts[n-2].Is('@') {
+		ts = ts[:n-1]
+	}
+	return ts
+}
+
+// isEmpty reports whether tokens are just an empty quoted string.
+func isEmpty(ts []mail.Token) bool {
+	return len(ts) == 1 && ts[0].Kind == mail.QuotedString && ts[0].Text == ""
+}
+
+// isWord reports whether a domain has neither a dot nor an address literal.
+func isWord(domain []mail.Token) bool {
+	for _, t := range domain {
+		if t.Kind == mail.Literal || t.Is('.') {
+			return false
+		}
+	}
+	return true
 }
 
 // stripRoute takes "@a,@b:" off the front.
-func stripRoute(addr string) string {
-	if !strings.HasPrefix(addr, "@") {
-		return addr
+func stripRoute(ts []mail.Token) []mail.Token {
+	if !ts[0].Is('@') {
+		return ts
 	}
-	if i := strings.IndexByte(addr, ':'); i >= 0 && strings.Contains(addr[i:], "@") {
-		return addr[i+1:]
+	if i := first(ts, ':'); i >= 0 && i < len(ts)-1 {
+		return ts[i+1:]
 	}
-	return addr
+	return ts
 }
 
 // qualify gives a domain to an address without one: from a bang path, from the
 // percent hack, or from myorigin.
-func (r *Resolver) qualify(addr string) string {
+func (r *Resolver) qualify(ts []mail.Token) []mail.Token {
 	if r.o.SwapBangpath {
-		if host, user, ok := strings.Cut(addr, "!"); ok {
-			return user + "@" + host
+		if i := first(ts, '!'); i >= 0 {
+			return join(ts[i+1:], op("@"), ts[:i])
 		}
 	}
 	if r.o.AllowPercentHack {
-		if i := strings.LastIndexByte(addr, '%'); i >= 0 {
-			return addr[:i] + "@" + addr[i+1:]
+		if i := last(ts, '%'); i >= 0 {
+			return join(ts[:i], op("@"), ts[i+1:])
 		}
 	}
-	return addr + "@" + r.o.Myorigin
+	if r.o.NoAppendAtMyorigin || r.o.Myorigin == "" {
+		return ts
+	}
+	return join(ts, op("@"), mail.ScanAddress(r.o.Myorigin))
 }
 
-// trimFinalDot drops one dot at the end of a domain, but not from ".." or ".".
-func trimFinalDot(domain string) string {
-	if s, ok := strings.CutSuffix(domain, "."); ok && s != "" && !strings.HasSuffix(s, ".") {
-		return s
+func op(c string) []mail.Token { return []mail.Token{{Kind: mail.Operator, Text: c}} }
+
+func join(parts ...[]mail.Token) []mail.Token {
+	var out []mail.Token
+	for _, p := range parts {
+		out = append(out, p...)
 	}
-	return domain
+	return out
+}
+
+// first and last find an operator; -1 is none.
+func first(ts []mail.Token, op byte) int {
+	for i := range ts {
+		if ts[i].Is(op) {
+			return i
+		}
+	}
+	return -1
+}
+
+func last(ts []mail.Token, op byte) int {
+	for i := len(ts) - 1; i >= 0; i-- {
+		if ts[i].Is(op) {
+			return i
+		}
+	}
+	return -1
 }
 
 // StripExtension takes the extension off a local part, or returns it as it is
@@ -67,7 +132,7 @@ func (r *Resolver) StripExtension(local string) string {
 // splitExtension cuts a local part before the first delimiter; ext includes
 // it. Addresses that mail systems use among themselves are left whole.
 func (r *Resolver) splitExtension(local string) (bare, ext string) {
-	if r.o.RecipientDelimiter == "" {
+	if r.o.RecipientDelimiter == "" || !strings.ContainsAny(local, r.o.RecipientDelimiter) {
 		return local, ""
 	}
 	for _, n := range []string{"postmaster", "mailer-daemon", r.o.DoubleBounceSender} {
@@ -77,12 +142,12 @@ func (r *Resolver) splitExtension(local string) (bare, ext string) {
 	}
 	if r.o.OwnerRequestSpecial && strings.Contains(r.o.RecipientDelimiter, "-") {
 		low := strings.ToLower(local)
-		if strings.HasPrefix(low, "owner-") || strings.HasSuffix(low, "-request") {
+		if strings.HasPrefix(low, "owner-") || len(low) > len("-request") && strings.HasSuffix(low, "-request") {
 			return local, ""
 		}
 	}
 	i := strings.IndexAny(local, r.o.RecipientDelimiter)
-	if i <= 0 || i == len(local)-1 {
+	if i <= 0 {
 		return local, ""
 	}
 	return local[:i], local[i:]

@@ -1,7 +1,10 @@
 package rewrite
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
@@ -33,6 +36,8 @@ type Options struct {
 	AllowMinUser                         bool
 	RecipientDelimiter                   string
 	OwnerRequestSpecial                  bool
+	NoAppendAtMyorigin                   bool // append_at_myorigin = no
+	NoDequote                            bool // resolve_dequoted_address = no
 	DoubleBounceSender                   string
 	EmptyAddressRecipient                string
 	ShowUserUnknownTable                 bool
@@ -46,6 +51,7 @@ type Options struct {
 	TransportMaps, RelocatedMaps         []string
 	SenderRelayhostMaps                  []string // sender_dependent_relayhost_maps
 	SenderTransportMaps                  []string // sender_dependent_default_transport_maps
+	NullRelayhostKey, NullTransportKey   string   // what stands for the null sender in those two
 	TransportParentStyle                 bool     // parent_domain_matches_subdomains has transport_maps
 	PropagateCanonical, PropagateVirtual bool     // propagate_unmatched_extensions
 	// Partial says of a table whether it is looked up with partial keys.
@@ -54,10 +60,21 @@ type Options struct {
 
 // Resolver resolves addresses. It never changes and is safe for concurrent
 // use.
-type Resolver struct{ o Options }
+type Resolver struct {
+	o   Options
+	own []netip.Addr
+}
 
 // New returns a resolver.
-func New(o Options) *Resolver { return &Resolver{o: o} }
+func New(o Options) *Resolver {
+	r := &Resolver{o: o}
+	for _, s := range o.OwnAddresses {
+		if a, err := netip.ParseAddr(s); err == nil {
+			r.own = append(r.own, a)
+		}
+	}
+	return r
+}
 
 // Resolved is where mail for an address goes.
 type Resolved struct {
@@ -75,22 +92,23 @@ type Resolved struct {
 // sender is for the sender_dependent_ maps.
 func (r *Resolver) Resolve(src evidence.Source, sender, addr string) Resolved {
 	s := &resolution{r: r, src: src, sender: sender}
-	if addr == "" {
-		addr = r.o.EmptyAddressRecipient
-	}
-	local, domain, done := s.split(r.Rewrite(addr))
-	if done {
+	ts := s.reduce(r.Rewrite(addr))
+	if s.out.Failed {
 		return s.out
 	}
-	s.out.Recipient = local + "@" + domain
-	if local == "" || !r.validDomain(domain) {
-		s.out.Invalid = true
+	s.out.Recipient = mail.JoinTokens(ts)
+	domain := s.recipientDomain()
+	if s.out.Invalid || s.out.Failed {
+		return s.out
 	}
-	s.out.Routed = strings.ContainsAny(local, "@%!") && (strings.Contains(local, "@") ||
-		r.o.AllowPercentHack && strings.Contains(local, "%") || r.o.SwapBangpath && strings.Contains(local, "!"))
+	i := strings.IndexAny(s.out.Recipient, "@!%")
+	s.out.Routed = s.out.Recipient[i+1:] != domain
 	s.classify(domain)
 	if !s.out.Failed {
 		s.route(domain)
+	}
+	if !r.o.AllowMinUser && strings.HasPrefix(s.out.Recipient, "-") {
+		s.out.Invalid = true
 	}
 	return s.out
 }
@@ -104,89 +122,125 @@ type resolution struct {
 	local  bool // the domain is in mydestination or one of our addresses
 }
 
-// split cuts an address into local part and domain. While the domain is ours
-// and the local part holds another address, that one is meant.
-func (s *resolution) split(addr string) (local, domain string, failed bool) {
-	for range 100 {
-		local, domain, _ = mail.SplitAddress(addr)
-		domain = trimFinalDot(domain)
-		ours, failed := s.isLocal(domain)
-		if failed {
-			return "", "", true
+// reduce strips our own domain from an address as long as another address is
+// left over. The result has the form user@domain.
+func (s *resolution) reduce(addr string) []mail.Token {
+	ts, ours := scan(addr), []mail.Token(nil)
+	for range len(addr) + 100 {
+		ts = s.r.trimEnd(ts)
+		if at := last(ts, '@'); at >= 0 {
+			if at+1 < len(ts) && !s.isOurs(mail.JoinTokens(ts[at+1:])) {
+				return ts
+			}
+			ts, ours = ts[:at], ts[at:]
 		}
-		s.local = ours
-		if !ours {
-			return local, domain, false
+		inner, more := s.r.inner(ts)
+		switch {
+		case more:
+			ts = inner
+		case len(ts) == 0 || isEmpty(ts):
+			ts = mail.ScanAddress(s.r.o.EmptyAddressRecipient)
+		case ours == nil:
+			ts = join(ts, op("@"), mail.ScanAddress(s.r.o.Myhostname))
+		default:
+			s.local = true
+			return join(ts, ours)
 		}
-		inner, ok := s.r.inner(local)
-		if !ok {
-			return local, domain, false
-		}
-		addr = inner
 	}
-	return local, domain, false
+	s.out.Warnings = append(s.out.Warnings, "resolve_addr: <"+addr+">: giving up")
+	s.out.Failed = true
+	return ts
 }
 
-// inner finds the address inside the local part of one of our own domains.
-func (r *Resolver) inner(local string) (string, bool) {
-	if strings.Contains(local, "@") {
-		return local, true
+// isOurs is isLocal for reduce, which a failure ends as well.
+func (s *resolution) isOurs(domain string) bool {
+	ours, failed := s.isLocal(domain)
+	s.out.Failed = failed
+	return ours && !failed
+}
+
+// trimEnd drops a final dot of the domain and, where empty domains are fine, a
+// final @.
+func (r *Resolver) trimEnd(ts []mail.Token) []mail.Token {
+	if n := len(ts); n > 1 && ts[n-1].Is('.') && last(ts, '@') >= 0 && !ts[n-2].Is('.') && !ts[n-2].Is('@') {
+		ts = ts[:n-1]
 	}
-	if r.o.SwapBangpath {
-		if host, user, ok := strings.Cut(local, "!"); ok {
-			return user + "@" + host, true
-		}
+	if n := len(ts); r.o.ResolveNullDomain && n > 0 && ts[n-1].Is('@') {
+		ts = ts[:n-1]
 	}
-	if r.o.AllowPercentHack {
-		if i := strings.LastIndexByte(local, '%'); i >= 0 {
-			return local[:i] + "@" + local[i+1:], true
-		}
+	return ts
+}
+
+// inner finds the address inside a local part of ours, in operators or in the
+// text of a quoted string: the next server down the line may read it so.
+func (r *Resolver) inner(ts []mail.Token) ([]mail.Token, bool) {
+	if last(ts, '@') >= 0 || r.o.SwapBangpath && last(ts, '!') >= 0 || r.o.AllowPercentHack && last(ts, '%') >= 0 {
+		return r.rewrite(ts), true
 	}
-	return "", false
+	if r.o.NoDequote || len(ts) != 1 || ts[0].Kind != mail.QuotedString {
+		return nil, false
+	}
+	text := ts[0].Text
+	switch {
+	case strings.Contains(text, "@"):
+		text = mail.Quote(text)
+	case r.o.AllowPercentHack && strings.Contains(text, "%"):
+		i := strings.LastIndexByte(text, '%')
+		text = mail.Quote(text[:i] + "@" + text[i+1:])
+	case r.o.SwapBangpath && strings.Contains(text, "!"):
+	default:
+		return nil, false
+	}
+	return r.rewrite(mail.ScanAddress(text)), true
+}
+
+// recipientDomain checks the domain of the reduced address; a bare IP address
+// becomes a literal where such are allowed.
+func (s *resolution) recipientDomain() string {
+	local, domain, _ := mail.SplitAddress(s.out.Recipient)
+	switch {
+	case strings.HasPrefix(domain, "["):
+		s.out.Invalid = !isLiteral(domain)
+	case !utf8.ValidString(s.out.Recipient):
+		s.out.Invalid = true
+	case mail.ValidHostname(mail.ASCIIDomain(domain)):
+	case s.r.o.ResolveNumeric && mail.ValidHostAddr(domain):
+		domain = "[" + domain + "]"
+		s.out.Recipient = local + "@" + domain
+		s.local = s.local || s.isOurs(domain)
+	default:
+		s.out.Invalid = true
+	}
+	return domain
+}
+
+// isLiteral reports whether s is an address literal, brackets included.
+func isLiteral(s string) bool {
+	if len(s) < 3 || s[0] != '[' || s[len(s)-1] != ']' {
+		return false
+	}
+	_, ok := mail.ValidMailHostAddr(s[1 : len(s)-1])
+	return ok
 }
 
 // isLocal reports whether a domain is in mydestination or is the literal of
 // one of our addresses.
 func (s *resolution) isLocal(domain string) (ours, failed bool) {
+	domain = strings.TrimSuffix(domain, ".")
+	if domain == "" || strings.HasSuffix(domain, ".") {
+		return false, false
+	}
 	m := s.r.o.Mydestination.MatchString(s.src, domain)
 	s.out.Warnings = append(s.out.Warnings, m.Warnings...)
-	if m.Failed {
-		s.out.Failed = true
-		return false, true
+	if m.Failed || m.Match {
+		return m.Match, m.Failed
 	}
-	if m.Match {
-		return true, false
-	}
-	if !strings.HasPrefix(domain, "[") || !strings.HasSuffix(domain, "]") {
+	if !isLiteral(domain) {
 		return false, false
 	}
-	addr, ok := mail.ValidMailHostAddr(domain[1 : len(domain)-1])
-	if !ok {
-		return false, false
-	}
-	for _, own := range s.r.o.OwnAddresses {
-		if strings.EqualFold(own, addr) {
-			return true, false
-		}
-	}
-	return false, false
-}
-
-// validDomain reports whether mail can be addressed to a domain.
-func (r *Resolver) validDomain(domain string) bool {
-	switch {
-	case domain == "":
-		return r.o.ResolveNullDomain
-	case domain[0] == '[':
-		if domain[len(domain)-1] != ']' {
-			return false
-		}
-		_, ok := mail.ValidMailHostAddr(domain[1 : len(domain)-1])
-		return ok
-	case mail.IsNumericHostname(domain):
-		return r.o.ResolveNumeric && mail.ValidHostAddr(domain)
-	}
-	return mail.ValidHostname(mail.ASCIIDomain(domain))
+	bare, _ := mail.ValidMailHostAddr(domain[1 : len(domain)-1])
+	addr, err := netip.ParseAddr(bare)
+	return err == nil && slices.Contains(s.r.own, addr), false
 }
 
 // classify finds the class and its transport.
@@ -195,7 +249,7 @@ func (s *resolution) classify(domain string) {
 	switch {
 	case s.local:
 		s.out.Class = Local
-		s.transport(o.LocalTransport, o.Myhostname)
+		s.transport(o.LocalTransport, domain)
 		s.warnBoth(domain, "mydestination", "virtual_alias_domains", o.VirtualAliasDomains)
 		s.warnBoth(domain, "mydestination", "virtual_mailbox_domains", o.VirtualMailboxDomains)
 	case s.in(o.VirtualAliasDomains, "virtual_alias_domains", domain, (*matchlist.List).MatchString):
@@ -205,8 +259,10 @@ func (s *resolution) classify(domain string) {
 			s.out.Nexthop += " in virtual alias table"
 		}
 		s.warnBoth(domain, "virtual_alias_domains", "virtual_mailbox_domains", o.VirtualMailboxDomains)
+		s.warnRelay(domain, "virtual_alias_domains")
 	case s.in(o.VirtualMailboxDomains, "virtual_mailbox_domains", domain, (*matchlist.List).MatchString):
 		s.out.Class = VirtualMailbox
+		s.warnRelay(domain, "virtual_mailbox_domains")
 		s.transport(o.VirtualTransport, domain)
 	case s.in(o.RelayDomains, "relay_domains", domain, (*matchlist.List).MatchDomain):
 		s.out.Class = Relay
@@ -241,9 +297,20 @@ func (s *resolution) warnBoth(domain, first, second string, l *matchlist.List) {
 	}
 }
 
+// warnRelay is warnBoth for relay_domains, which match sub-domains too.
+func (s *resolution) warnRelay(domain, first string) {
+	if l := s.r.o.RelayDomains; l != nil && l.MatchDomain(s.src, domain).Match {
+		s.out.Warnings = append(s.out.Warnings, "do not list domain "+domain+" in BOTH "+first+" and relay_domains")
+	}
+}
+
 // transport splits "transport:nexthop"; an empty next hop is replaced.
 func (s *resolution) transport(value, nexthop string) {
 	name, hop, _ := strings.Cut(value, ":")
+	if name == "" {
+		s.out.Warnings = append(s.out.Warnings, "null transport is not allowed")
+		s.out.Failed = true
+	}
 	if hop == "" {
 		hop = nexthop
 	}
@@ -261,33 +328,35 @@ func (s *resolution) offHost(value, domain string) {
 
 // relayhost asks sender_dependent_relayhost_maps, then takes relayhost.
 func (s *resolution) relayhost() string {
-	v, ok := s.bySender(s.r.o.SenderRelayhostMaps)
-	if ok && !strings.EqualFold(v, "DUNNO") {
+	if v := s.bySender(s.r.o.SenderRelayhostMaps, s.r.o.NullRelayhostKey); v != "" {
 		return v
 	}
 	return s.r.o.Relayhost
 }
 
 func (s *resolution) defaultTransport() string {
-	v, ok := s.bySender(s.r.o.SenderTransportMaps)
-	if ok && !strings.EqualFold(v, "DUNNO") {
+	if v := s.bySender(s.r.o.SenderTransportMaps, s.r.o.NullTransportKey); v != "" {
 		return v
 	}
 	return s.r.o.DefaultTransport
 }
 
-// bySender looks the envelope sender up, whole, without extension, by domain.
-func (s *resolution) bySender(maps []string) (string, bool) {
+// bySender looks the envelope sender up; empty when no table has it or the
+// one that has says DUNNO.
+func (s *resolution) bySender(maps []string, null string) string {
 	if len(maps) == 0 || s.out.Failed {
-		return "", false
+		return ""
 	}
-	sender := s.sender
+	sender := s.r.Rewrite(s.sender)
 	if sender == "" {
-		sender = s.r.o.EmptyAddressRecipient
+		sender = null
 	}
 	m := s.r.Find(s.src, maps, sender)
 	s.take(m)
-	return m.Value, m.Found
+	if strings.EqualFold(m.Value, "DUNNO") {
+		return ""
+	}
+	return m.Value
 }
 
 func (s *resolution) take(m Match) {
@@ -322,7 +391,7 @@ func (s *resolution) override(value, domain string) {
 	if name != "" {
 		s.out.Transport, s.out.Nexthop = name, domain
 		if name == "error" || name == "retry" {
-			s.out.Nexthop = "5.0.0 Address is undeliverable"
+			s.out.Nexthop = "Address is undeliverable"
 		}
 	}
 	if hop != "" {
