@@ -8,14 +8,18 @@ import (
 	"os"
 
 	"sekisho/internal/anvil"
+	"sekisho/internal/cleanup"
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
 	"sekisho/internal/directory"
 	"sekisho/internal/dns"
 	"sekisho/internal/evidence"
 	"sekisho/internal/queue"
+	"sekisho/internal/rewrite"
 	"sekisho/internal/sasl"
 	"sekisho/internal/site"
+	"sekisho/internal/smtpd"
+	"sekisho/internal/table"
 )
 
 // begin builds what outlives reloads, and the first graph.
@@ -63,10 +67,16 @@ func openQueue(cfg *config.Config, c clock.Clock, log *slog.Logger) (*queue.Queu
 // builder puts a graph together and collects what stands against it.
 type builder struct {
 	*graph
-	site  *site.Site
-	world *evidence.World
-	dns   *dns.Resolver
-	errs  []error
+	site    *site.Site
+	world   *evidence.World
+	dns     *dns.Resolver
+	cleaner *cleanup.Cleaner
+	errs    []error
+}
+
+// lists is what match lists of the parts need.
+func (b *builder) lists() rewrite.World {
+	return rewrite.World{OwnAddresses: b.site.Own, Partial: table.Partial, ReadFile: os.ReadFile}
 }
 
 // fail notes an error; several services may have the same.
@@ -86,6 +96,24 @@ func (b *builder) fail(err error) {
 func (sh *shared) build(st *site.Site, log *slog.Logger) (*graph, error) {
 	b := &builder{graph: newGraph(st.Config, sh, log), site: st}
 	b.closers = append(b.closers, st.Close)
+	b.fail(st.Err())
+	b.openWorld()
+	b.fail(b.listen(st))
+	accounts := b.openAccounts()
+	if b.world != nil {
+		b.mail()
+		b.servers(accounts)
+	}
+	if err := errors.Join(b.errs...); err != nil {
+		b.end()
+		return nil, err
+	}
+	warn(st, log)
+	return b.graph, nil
+}
+
+// warn logs what is odd about a configuration that works.
+func warn(st *site.Site, log *slog.Logger) {
 	for _, w := range st.Warnings {
 		log.Warn(w.String())
 	}
@@ -94,16 +122,6 @@ func (sh *shared) build(st *site.Site, log *slog.Logger) (*graph, error) {
 			log.Warn(p.String())
 		}
 	}
-	b.fail(st.Err())
-	b.openWorld()
-	b.fail(b.listen(st))
-	accounts := b.openAccounts()
-	_ = accounts
-	if err := errors.Join(b.errs...); err != nil {
-		b.end()
-		return nil, err
-	}
-	return b.graph, nil
 }
 
 // openWorld is what decisions can ask.
@@ -116,6 +134,54 @@ func (b *builder) openWorld() {
 	}
 	b.closers = append(b.closers, func() error { b.dns.Close(); return nil })
 	b.world = &evidence.World{Query: b.dns.Query, Host: b.dns.Host, Lookup: b.site.Tables.Lookup, Clock: b.shared.clock}
+}
+
+// mail makes what takes messages and delivers them.
+func (b *builder) mail() {
+	var problems []cleanup.Problem
+	cfg := view(b.config, "cleanup")
+	b.cleaner, problems = cleanup.New(cfg, cleanup.World{
+		Resolver: b.site.Resolver, Lists: b.lists(), Mynetworks: b.site.Main.Mynetworks,
+		Queue: b.shared.queue, Clock: b.shared.clock, Log: b.log,
+	})
+	b.failAll(problems)
+	own, problems := b.cleaner.For(internal(cfg), b.site.Main.Mynetworks)
+	b.failAll(problems)
+	p := &poster{cleaner: own, queue: b.shared.queue, world: b.world}
+	b.manager = b.newManager(p.post)
+}
+
+func (b *builder) failAll(problems []cleanup.Problem) {
+	for _, p := range problems {
+		b.fail(errors.New(p.String()))
+	}
+}
+
+// servers makes the SMTP servers; accounts is where they check passwords.
+func (b *builder) servers(accounts sasl.Backend) {
+	for _, svc := range b.services {
+		v, _ := b.site.Service(svc.name)
+		cleaner, problems := b.cleaner.For(v.Config, v.Mynetworks)
+		b.failAll(problems)
+		o := smtpd.Options{
+			Config: v.Config, Service: svc.name, Program: v.Program, Resolver: b.site.Resolver,
+			World: b.world, Lists: b.lists(), Peers: b.dns.System,
+			Anvil: b.shared.anvil, Cleaner: cleaner, Queue: b.shared.queue, Lookup: b.site.Tables.Lookup,
+			Clock: b.shared.clock, Log: b.log,
+		}
+		if v.Config.Bool("smtpd_sasl_auth_enable") {
+			if accounts == nil {
+				continue // said already
+			}
+			o.SASL = accounts
+		}
+		srv, err := smtpd.New(o)
+		if err != nil {
+			b.fail(err)
+			continue
+		}
+		svc.serve = srv.Serve
+	}
 }
 
 // openAccounts returns the place where passwords are checked, or nil when no

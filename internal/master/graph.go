@@ -11,6 +11,7 @@ import (
 	"sekisho/internal/anvil"
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
+	"sekisho/internal/qmgr"
 	"sekisho/internal/queue"
 )
 
@@ -49,7 +50,7 @@ type service struct {
 type graph struct {
 	config   *config.Config
 	services []*service
-	manager  func(ctx context.Context) // the queue manager: runs until ctx ends and its deliveries have
+	manager  *qmgr.Manager
 	log      *slog.Logger
 	shared   *shared
 	closers  []func() error
@@ -95,13 +96,15 @@ func (g *graph) end() {
 	}
 }
 
-// start begins delivering.
-func (g *graph) start(ctx context.Context) {
-	ctx, g.stopManager = context.WithCancel(ctx)
+// start begins delivering. It goes on until the graph is retired; deliveries
+// under way then go on until kill ends.
+func (g *graph) start(kill context.Context) {
+	var ctx context.Context
+	ctx, g.stopManager = context.WithCancel(kill)
 	g.begin()
 	go func() {
 		defer g.end()
-		g.manager(ctx)
+		g.manager.Run(ctx, kill)
 	}()
 }
 

@@ -51,6 +51,9 @@ type server struct {
 	// ctx ends when the server drains; sessions see it at their next command.
 	ctx   context.Context
 	drain context.CancelFunc
+	// kill ends when deliveries and sessions have had their time.
+	kill context.Context
+	cut  context.CancelFunc
 }
 
 // Run serves the configuration directory dir until SIGTERM, SIGINT or the end
@@ -58,8 +61,9 @@ type server struct {
 // is wrong, one line each.
 func Run(ctx context.Context, dir string, o Options) error {
 	s := &server{Options: o, dir: dir, listeners: make(map[string]*listener)}
-	s.ctx, s.drain = context.WithCancel(context.WithoutCancel(ctx))
-	defer s.drain()
+	s.kill, s.cut = context.WithCancel(context.WithoutCancel(ctx))
+	defer s.cut()
+	s.ctx, s.drain = context.WithCancel(s.kill)
 	if err := s.start(); err != nil {
 		return err
 	}
@@ -216,7 +220,7 @@ func (s *server) swap(g *graph) error {
 	if old != nil {
 		old.retire()
 	}
-	g.start(s.ctx)
+	g.start(s.kill)
 	return nil
 }
 
@@ -259,6 +263,7 @@ func (s *server) stop() error {
 	s.accepting.Wait()
 	s.graph.retire()
 	if !s.wait(drainTime) {
+		s.cut()
 		s.Log.Warn(fmt.Sprintf("closing %d connections that did not end within %v", s.sessions.cut(), drainTime))
 		if !s.wait(cutTime) {
 			s.Log.Log(context.Background(), maillog.LevelFatal, "stopping in the middle of deliveries; their mail is in the queue")

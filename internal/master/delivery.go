@@ -1,0 +1,101 @@
+package master
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strconv"
+
+	"sekisho/internal/bounce"
+	"sekisho/internal/config"
+	"sekisho/internal/deliver"
+	"sekisho/internal/deliver/discard"
+	"sekisho/internal/deliver/errormail"
+	"sekisho/internal/maillog"
+	"sekisho/internal/qmgr"
+)
+
+// transports are the delivery services of master.cf by name.
+func (b *builder) transports() map[string]qmgr.Transport {
+	out := make(map[string]qmgr.Transport)
+	for _, e := range b.config.Services {
+		if e.Type != "unix" && e.Type != "inet" {
+			continue
+		}
+		cfg := b.config.Service(e)
+		daemon := filepath.Base(e.Command)
+		log := b.log.With(maillog.Service(cfg.Str("syslog_name") + "/" + daemon))
+		agent, err := b.agent(daemon, e.Name, cfg, log)
+		b.fail(err)
+		if agent != nil {
+			out[e.Name] = qmgr.Transport{Agent: agent, Log: log, Processes: processes(cfg, e)}
+		}
+	}
+	return out
+}
+
+// agent makes the delivery agent that a daemon's name stands for; nil when it
+// is none.
+func (b *builder) agent(daemon, service string, cfg *config.Config, log *slog.Logger) (deliver.Agent, error) {
+	switch daemon {
+	case "error":
+		return errormail.Agent{Retry: service == "retry"}, nil
+	case "discard":
+		return discard.Agent{}, nil
+	}
+	return nil, nil
+}
+
+// processes is how many deliveries a service makes at a time; 0 is no limit.
+func processes(cfg *config.Config, e config.Service) int {
+	if n, err := strconv.Atoi(e.MaxProc); err == nil {
+		return n
+	}
+	return cfg.Int("default_process_limit")
+}
+
+// view is the configuration as the service with that command sees it; main.cf
+// alone when master.cf has none.
+func view(cfg *config.Config, daemon string) *config.Config {
+	for _, e := range cfg.Services {
+		if filepath.Base(e.Command) == daemon {
+			return cfg.Service(e)
+		}
+	}
+	return cfg
+}
+
+// bouncer sends notifications through the cleanup service.
+func (b *builder) bouncer(post bounce.Post) *bounce.Bouncer {
+	cfg := view(b.config, "bounce")
+	return bounce.New(bounce.Options{
+		Myhostname:         cfg.Str("myhostname"),
+		Myorigin:           cfg.Str("myorigin"),
+		MailName:           cfg.Str("mail_name"),
+		DoubleBounceSender: cfg.Str("double_bounce_sender"),
+		NotifyClasses:      cfg.Strings("notify_classes"),
+		BounceNotice:       cfg.Str("bounce_notice_recipient"),
+		DoubleBounceNotice: cfg.Str("2bounce_notice_recipient"),
+		DelayNotice:        cfg.Str("delay_notice_recipient"),
+		SizeLimit:          int64(cfg.Int("bounce_size_limit")),
+		DelayWarning:       cfg.Duration("delay_warning_time"),
+		QueueLifetime:      cfg.Duration("maximal_queue_lifetime"),
+		Post:               post,
+		Clock:              b.shared.clock,
+		Log:                b.log.With(maillog.Service(cfg.Str("syslog_name") + "/bounce")),
+	})
+}
+
+// newManager makes the queue manager.
+func (b *builder) newManager(post bounce.Post) *qmgr.Manager {
+	return qmgr.New(qmgr.Options{
+		Settings:   qmgr.FromConfig(view(b.config, "qmgr")),
+		Queue:      b.shared.queue,
+		Resolver:   b.site.Resolver,
+		World:      b.world,
+		Transports: b.transports(),
+		Bouncer:    b.bouncer(post),
+		Clock:      b.shared.clock,
+		Log:        b.log,
+		SyslogName: view(b.config, "qmgr").Str("syslog_name"),
+	})
+}
