@@ -1,0 +1,193 @@
+package conformance
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// logFile follows the log of a server.
+type logFile struct {
+	path string
+	read int64 // how far it was read
+}
+
+// logPrefix is what precedes the text of a line: date, host, service, pid.
+var logPrefix = regexp.MustCompile(`^\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ (postfix/\S+)\[\d+\]: `)
+
+// housekeeping are services whose lines belong to no dialogue.
+var housekeeping = regexp.MustCompile(`^postfix/(?:master|postfix-script|postlog|postlogd|postsuper|anvil|scache|tlsmgr|pickup|sekisho): `)
+
+// next returns the complete lines that were added since the last call, in the
+// form of a transcript.
+func (l *logFile) next() ([]string, error) {
+	f, err := os.Open(l.path)
+	if os.IsNotExist(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, l.read, 1<<40))
+	if err != nil {
+		return nil, err
+	}
+	end := bytes.LastIndexByte(text, '\n') + 1
+	l.read += int64(end)
+	var lines []string
+	for line := range bytes.Lines(text[:end]) {
+		text := escape(bytes.TrimSuffix(line, []byte("\n")))
+		text = logPrefix.ReplaceAllString(unescapeBackslash(text), "$1: ")
+		if !housekeeping.MatchString(text) {
+			lines = append(lines, text)
+		}
+	}
+	return lines, nil
+}
+
+// unescapeBackslash leaves the server's own escapes readable: its log is text
+// already.
+func unescapeBackslash(s string) string { return strings.ReplaceAll(s, `\\`, `\`) }
+
+// progress is what the log says about the messages of a dialogue.
+type progress struct {
+	connections int // that ended
+	messages    map[string]*message
+	dropped     bool // something was discarded or held on purpose
+}
+
+type message struct {
+	recipients, tried int
+	deferred, removed bool
+}
+
+var (
+	disconnected = regexp.MustCompile(`^postfix/\w+: disconnect from `)
+	queued       = regexp.MustCompile(`^postfix/qmgr: (\w+): from=<.*>, size=\d+, nrcpt=(\d+) \(queue active\)$`)
+	removed      = regexp.MustCompile(`^postfix/qmgr: (\w+): removed$`)
+	tried        = regexp.MustCompile(`: ([0-9A-F]+): to=<.*, status=(\w+) `)
+	notified     = regexp.MustCompile(`notification: ([0-9A-F]+)$`)
+	droppedLine  = regexp.MustCompile(`: (?:discard|hold): `)
+)
+
+func progressOf(log []string) *progress {
+	p := &progress{messages: map[string]*message{}}
+	for _, l := range log {
+		if disconnected.MatchString(l) {
+			p.connections++
+		}
+		if droppedLine.MatchString(l) {
+			p.dropped = true
+		}
+		if f := queued.FindStringSubmatch(l); f != nil {
+			fmt.Sscan(f[2], &p.message(f[1]).recipients)
+		} else if f := removed.FindStringSubmatch(l); f != nil {
+			p.message(f[1]).removed = true
+		} else if f := tried.FindStringSubmatch(l); f != nil {
+			m := p.message(f[1])
+			m.tried++
+			m.deferred = m.deferred || f[2] == "deferred"
+		} else if f := notified.FindStringSubmatch(l); f != nil {
+			p.message(f[1])
+		}
+	}
+	return p
+}
+
+func (p *progress) message(id string) *message {
+	if p.messages[id] == nil {
+		p.messages[id] = &message{}
+	}
+	return p.messages[id]
+}
+
+// done says whether the connection ended and every message that was accepted,
+// or made, found its end.
+func (p *progress) done(said []Step) bool {
+	if p.connections == 0 {
+		return false
+	}
+	for _, s := range said {
+		if f := replyID.FindSubmatch(s.Data); s.Kind == Reply && f != nil && !p.dropped {
+			p.message(string(f[1]))
+		}
+	}
+	for _, m := range p.messages {
+		if !m.removed && !(m.deferred && m.tried >= m.recipients) {
+			return false
+		}
+	}
+	return true
+}
+
+// follow collects the log until the dialogue is done and the server is idle.
+func (l *logFile) follow(said []Step, idle func() bool) ([]string, error) {
+	var log []string
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		quiet := idle() // before the log is read: what was done is in it
+		lines, err := l.next()
+		if err != nil {
+			return log, err
+		}
+		log = append(log, lines...)
+		if quiet && progressOf(log).done(said) {
+			return log, nil
+		}
+		if time.Now().After(deadline) {
+			return append(log, "(the server did not log the end of the dialogue within 20 s)"), nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// takeMail reads and removes the messages delivered below base. A file that is
+// not its recipient's alone is remarked upon.
+func takeMail(base string) ([]File, error) {
+	paths, err := filepath.Glob(base + "/*/*/new/*")
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		label, _ := filepath.Rel(base, filepath.Dir(filepath.Dir(path)))
+		owner := info.Sys().(*syscall.Stat_t)
+		if owner.Uid != vmail || owner.Gid != vmail || info.Mode() != 0o600 {
+			label += fmt.Sprintf(" (owner %d:%d, mode %s)", owner.Uid, owner.Gid, info.Mode())
+		}
+		files = append(files, File{label, contentLines(content)})
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// contentLines cuts a message into lines; the last one is remarked upon if it
+// has no end.
+func contentLines(content []byte) []string {
+	var lines []string
+	for line := range bytes.Lines(content) {
+		text, ended := bytes.CutSuffix(line, []byte("\n"))
+		out := escape(text)
+		if !ended {
+			out += `\c`
+		}
+		lines = append(lines, out)
+	}
+	return lines
+}

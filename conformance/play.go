@@ -1,0 +1,166 @@
+package conformance
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+const (
+	// patience is how long the client waits for a line: longer than any DNS
+	// time-out or error delay of the dialogues.
+	patience = 60 * time.Second
+	// hurry is its patience after a reply that was not the recorded one.
+	hurry = 3 * time.Second
+)
+
+// play holds the dialogue of script with the server at 127.0.0.1 and returns what
+// was said.
+func play(script *Transcript) ([]Step, error) {
+	from := &net.TCPAddr{IP: net.ParseIP(script.Client)}
+	d := net.Dialer{LocalAddr: from, Timeout: patience}
+	conn, err := d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", script.Port))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	c := &client{conn: conn.(*net.TCPConn), lines: make(chan string, 1000), patience: patience}
+	go c.read()
+	if err := c.run(script.Steps); err != nil {
+		return c.said, err
+	}
+	return c.said, nil
+}
+
+// client is the playing side of a dialogue.
+type client struct {
+	conn     *net.TCPConn
+	lines    chan string // the server's lines; closed when the server closes
+	said     []Step
+	patience time.Duration
+}
+
+// read takes the server's lines as they come, so that none is lost when the
+// server closes while the client still sends.
+func (c *client) read() {
+	defer close(c.lines)
+	r := bufio.NewReader(c.conn)
+	for {
+		line, err := r.ReadString('\n')
+		if line != "" {
+			c.lines <- line
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (c *client) run(steps []Step) error {
+	for len(steps) > 0 {
+		n := 1
+		switch steps[0].Kind {
+		case Send, Pause:
+			for n < len(steps) && steps[n].Kind == Send {
+				n++
+			}
+			if err := c.send(steps[:n]); err != nil {
+				return c.end() // the server closed
+			}
+		case Reply:
+			for n < len(steps) && steps[n].Kind == Reply {
+				n++
+			}
+			if open, err := c.replies(steps[:n]); err != nil || !open {
+				return err
+			}
+		case Closed:
+			return c.end()
+		}
+		steps = steps[n:]
+	}
+	c.conn.CloseWrite()
+	err := c.end()
+	if len(c.said) > 0 && c.said[len(c.said)-1].Kind == Closed {
+		c.said = c.said[:len(c.said)-1]
+	}
+	return err
+}
+
+func (c *client) send(steps []Step) error {
+	if steps[0].Kind == Pause {
+		if err := waitRead(c.conn); err != nil {
+			return err
+		}
+	}
+	var group []byte
+	for _, s := range steps {
+		group = append(group, s.Data...)
+		c.said = append(c.said, s)
+	}
+	_, err := c.conn.Write(group)
+	return err
+}
+
+// replies reads as many complete replies as are expected, and says whether the
+// connection is still open.
+func (c *client) replies(expected []Step) (open bool, err error) {
+	at := len(c.said)
+	for _, e := range expected {
+		if continues(e.Data) {
+			continue
+		}
+		for more := true; more; {
+			line, ok, err := c.line()
+			if err != nil {
+				return false, err
+			}
+			if !ok {
+				c.said = append(c.said, Step{Kind: Closed})
+				return false, nil
+			}
+			c.said = append(c.said, Step{Reply, line})
+			more = continues(line)
+		}
+	}
+	if !sameReplies(c.said[at:], expected) {
+		c.patience = hurry
+	}
+	return true, nil
+}
+
+func continues(line []byte) bool { return len(line) > 3 && line[3] == '-' }
+
+// line is the server's next line without CR and LF; ok is false when there is
+// none because the server closed.
+func (c *client) line() (line []byte, ok bool, err error) {
+	select {
+	case text, ok := <-c.lines:
+		if !ok {
+			return nil, false, nil
+		}
+		if cut, crlf := strings.CutSuffix(text, "\r\n"); crlf {
+			text = cut
+		}
+		return []byte(text), true, nil
+	case <-time.After(c.patience):
+		return nil, false, fmt.Errorf("no answer within %s", c.patience)
+	}
+}
+
+// end waits for the server to close and keeps what it says until then.
+func (c *client) end() error {
+	for {
+		line, ok, err := c.line()
+		if err != nil {
+			return fmt.Errorf("waiting for the end of the connection: %w", err)
+		}
+		if !ok {
+			c.said = append(c.said, Step{Kind: Closed})
+			return nil
+		}
+		c.said = append(c.said, Step{Reply, line})
+	}
+}

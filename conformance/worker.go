@@ -1,0 +1,140 @@
+package conformance
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"time"
+
+	"sekisho/conformance/sandbox"
+	"sekisho/internal/zone"
+)
+
+// A request asks a worker to play a dialogue; it is the text of its transcript.
+type request struct {
+	Name string
+	Text []byte
+}
+
+// reply is the transcript of what happened.
+type reply struct {
+	Text []byte
+	Took time.Duration
+}
+
+// server is one of the two mail servers, inside of a worker.
+type server interface {
+	// settings is what main.cf says for this server alone.
+	settings() string
+	start() error
+	// idle says whether nothing is on its way into the queue or out of it.
+	idle() bool
+	// queue lists what is left in the queue, one line a recipient.
+	queue() ([]string, error)
+	// clear empties the queue.
+	clear() error
+}
+
+// worker plays dialogues to a server of its own.
+type worker struct {
+	server server
+	log    *logFile
+	next   *nextHop
+	last   string // the dialogue before this one
+}
+
+// Work is the life of a worker process: it becomes the machine the site runs on
+// and plays the dialogues it is asked for.
+func Work(role string) error {
+	w := &worker{log: &logFile{path: mailLog}}
+	switch role {
+	case rolePostfix:
+		w.server = postfix{}
+	case roleSekisho:
+		w.server = &sekisho{}
+	default:
+		return fmt.Errorf("unknown role %q", role)
+	}
+	if err := w.up(); err != nil {
+		return sandbox.Serve(func(request) (reply, error) { return reply{}, err })
+	}
+	return sandbox.Serve(w.dialogue)
+}
+
+func (w *worker) up() error {
+	if err := sandbox.Isolate(); err != nil {
+		return err
+	}
+	if err := prepare(w.server.settings()); err != nil {
+		return err
+	}
+	text, err := site.ReadFile("site/zone.txt")
+	if err != nil {
+		return err
+	}
+	names, err := zone.Parse("zone.txt", bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	if _, err := names.Serve("127.0.0.1:53"); err != nil {
+		return err
+	}
+	if w.next, err = listenNextHop("127.0.0.78"); err != nil {
+		return err
+	}
+	if err := w.server.start(); err != nil {
+		log, _ := os.ReadFile(mailLog)
+		return fmt.Errorf("%w\n%s", err, log)
+	}
+	return awaitListener("127.0.0.1:25")
+}
+
+// dialogue plays one dialogue and collects all that came of it.
+func (w *worker) dialogue(r request) (reply, error) {
+	script, err := Parse(r.Name, r.Text)
+	if err != nil {
+		return reply{}, err
+	}
+	if stray, err := w.log.next(); err != nil {
+		return reply{}, err
+	} else if len(stray) > 0 && w.last != "" {
+		return reply{}, fmt.Errorf("logged after dialogue %s was over: %q", w.last, stray)
+	}
+	w.last = r.Name
+	begun := time.Now()
+	said, err := play(script)
+	if err != nil {
+		log, _ := w.log.next()
+		return reply{}, fmt.Errorf("%w; said so far:\n%s", err, (&Transcript{Steps: said, Log: log}).Format())
+	}
+	seen := &Transcript{Name: script.Name, About: script.About, Client: script.Client, Port: script.Port, Steps: said}
+	if err := w.collect(seen); err != nil {
+		return reply{}, err
+	}
+	return reply{seen.Format(), time.Since(begun)}, nil
+}
+
+// collect fills in what the server logged, delivered, relayed and kept.
+func (w *worker) collect(seen *Transcript) (err error) {
+	log, err := w.log.follow(seen.Steps, w.server.idle)
+	if err != nil {
+		return err
+	}
+	m := newMask(byService(log), seen.Steps)
+	seen.Steps, seen.Log = m.steps(seen.Steps), m.log(log)
+	mail, err := takeMail(mailBase)
+	if err != nil {
+		return err
+	}
+	seen.Files = m.files(mail)
+	seen.Relayed = m.files(w.next.take())
+	left, err := w.server.queue()
+	if err != nil {
+		return err
+	}
+	seen.Queue = m.lines(left)
+	if len(left) > 0 {
+		return w.server.clear()
+	}
+	return nil
+}
