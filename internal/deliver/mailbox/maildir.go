@@ -1,0 +1,165 @@
+package mailbox
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// maildir writes a message into tmp, has it on disk, and gives it its name in
+// new. Missing directories are made, with all above them.
+func (s *Store) maildir(_ context.Context, b Box, c Copy) error {
+	now, host := s.Clock.Now(), hostname()
+	tmp := fmt.Sprintf("%stmp/%d.P%dQ%d.%s", b.Path, now.Unix(), os.Getpid(), s.count.Add(1), host)
+	f, err := create(tmp)
+	if err != nil {
+		return s.maildirFailure(b, fail(b, err, "create maildir file %s", tmp))
+	}
+	defer func() {
+		if err := os.Remove(tmp); err != nil {
+			s.Log.Warn("remove " + tmp + ": " + Reason(err))
+		}
+	}()
+	name, err := s.fill(f, c)
+	if err != nil {
+		return s.maildirFailure(b, copyFailure(err))
+	}
+	name = fmt.Sprintf("%snew/%d.%sM%d.%s", b.Path, now.Unix(), name, now.Nanosecond()/1000, host)
+	if err := link(tmp, name, b.Path); err != nil {
+		return s.maildirFailure(b, fail(b, err, "create maildir file %s", name))
+	}
+	return nil
+}
+
+// fill writes the message and returns the part of its name that makes it
+// unique: where the file is on disk.
+func (s *Store) fill(f *os.File, c Copy) (name string, err error) {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriterSize(&limited{f, s.limit(0)}, 32<<10)
+	if _, err := w.WriteString(c.headers()); err != nil {
+		return "", err
+	}
+	content, err := c.Content()
+	if err != nil {
+		return "", readError{err}
+	}
+	defer content.Close()
+	if err := copyAll(w, content); err != nil {
+		return "", err
+	}
+	if err := errors.Join(w.Flush(), f.Sync()); err != nil {
+		return "", err
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("V%xI%x", st.Dev, st.Ino), nil
+}
+
+// copyAll copies and tells whose fault an error is.
+func copyAll(w io.Writer, r io.Reader) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if _, werr := w.Write(buf[:n]); werr != nil {
+			return werr
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return readError{err}
+		}
+	}
+}
+
+func (s *Store) maildirFailure(b Box, err error) error {
+	var f *Failure
+	errors.As(err, &f)
+	if errors.Is(f.err, syscall.EACCES) {
+		s.Log.Warn(fmt.Sprintf("maildir access problem for UID/GID=%d/%d: %s", b.UID, b.GID, f.Text))
+		s.Log.Warn("perhaps you need to create the maildirs in advance")
+	}
+	f.Text = "maildir delivery failed: " + f.Text
+	return f
+}
+
+// create makes a file, and its directory if there is none.
+func create(name string) (*os.File, error) {
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := os.OpenFile(name, flags, 0o600)
+	if !errors.Is(err, os.ErrNotExist) {
+		return f, err
+	}
+	if err := makeDirs(filepath.Dir(name)); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(name, flags, 0o600)
+}
+
+// link gives a file its name in the directory new, which is made with its
+// sister cur if need be, and has the name on disk.
+func link(tmp, name, maildir string) error {
+	err := os.Link(tmp, name)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := errors.Join(makeDirs(maildir+"cur"), makeDirs(maildir+"new")); err != nil {
+			return err
+		}
+		err = os.Link(tmp, name)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+// makeDirs makes a directory and those above it that are missing, each of them
+// on disk before the next.
+func makeDirs(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && dir != "/" && dir != ".":
+		if err := makeDirs(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	case errors.Is(err, os.ErrExist):
+		st, err := os.Stat(dir)
+		if err == nil && !st.IsDir() {
+			err = syscall.ENOTDIR
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if errors.Is(err, os.ErrPermission) {
+		return nil // may be written to, not read: there is no way to sync it
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// hostname is the last part of a file's name; maildir(5) has two characters
+// replaced.
+func hostname() string {
+	h, err := os.Hostname()
+	if err != nil {
+		h = "localhost"
+	}
+	return strings.NewReplacer("/", `\057`, ":", `\072`).Replace(h)
+}

@@ -1,0 +1,182 @@
+package mailbox
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"sekisho/internal/mail"
+)
+
+// mbox appends a message to a file that others may read and change at the same
+// time: it is locked, and after a failure as long as it was.
+func (s *Store) mbox(ctx context.Context, b Box, c Copy) error {
+	m, _ := s.files.LoadOrStore(b.Path, new(sync.Mutex))
+	mu := m.(*sync.Mutex)
+	mu.Lock()
+	defer mu.Unlock()
+	if s.Dotlock && ordinary(b.Path) {
+		lock := b.Path + ".lock"
+		if err := s.dotlock(ctx, lock); err != nil {
+			return fail(b, err, "unable to create lock file %s", lock)
+		}
+		defer os.Remove(lock)
+	}
+	f, err := os.OpenFile(b.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fail(b, err, "cannot open mailbox %s", b.Path)
+	}
+	defer f.Close()
+	if err := s.usable(f, b); err != nil {
+		return err
+	}
+	if err := s.lock(ctx, f); err != nil {
+		return fail(b, err, "unable to lock for exclusive access")
+	}
+	return s.appendMessage(f, c)
+}
+
+// ordinary reports whether path is a file or is yet to be one.
+func ordinary(path string) bool {
+	st, err := os.Stat(path)
+	return err != nil || st.Mode().IsRegular()
+}
+
+// usable refuses files that are no mailbox of the owner.
+func (s *Store) usable(f *os.File, b Box) error {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return fail(b, err, "cannot open mailbox %s", b.Path)
+	}
+	switch {
+	case st.Mode&syscall.S_IFMT != syscall.S_IFREG:
+		return &Failure{DSN: "5.3.5", Text: "destination " + b.Path + " is not a regular file"}
+	case st.Nlink != 1:
+		return &Failure{DSN: "4.2.0", Text: "target file status changed unexpectedly"}
+	case s.StrictOwner && os.Geteuid() == 0 && int(st.Uid) != b.UID:
+		s.Log.Warn(`specify "strict_mailbox_ownership = no" to ignore mailbox ownership mismatch`)
+		return &Failure{DSN: "4.2.0", Text: "destination " + b.Path + " is not owned by recipient"}
+	}
+	return nil
+}
+
+// dotlock makes the file that all programs agree to be a lock.
+func (s *Store) dotlock(ctx context.Context, name string) error {
+	for n := 1; ; n++ {
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0)
+		if err == nil {
+			return f.Close()
+		}
+		if !errors.Is(err, os.ErrExist) || n >= s.Attempts {
+			return err
+		}
+		if st, err := os.Stat(name); err == nil && s.Clock.Now().Sub(st.ModTime()) > s.Stale {
+			os.Remove(name)
+			continue
+		}
+		if err := s.Clock.Sleep(ctx, s.Delay); err != nil {
+			return syscall.EAGAIN
+		}
+	}
+}
+
+// lock takes the kernel's locks.
+func (s *Store) lock(ctx context.Context, f *os.File) error {
+	try := func() error {
+		if s.Flock {
+			if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+				return err
+			}
+		}
+		if s.Fcntl {
+			return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart})
+		}
+		return nil
+	}
+	for n := 1; ; n++ {
+		err := try()
+		if err == nil || n >= s.Attempts || !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EACCES) {
+			return err
+		}
+		if err := s.Clock.Sleep(ctx, s.Delay); err != nil {
+			return syscall.EAGAIN
+		}
+	}
+}
+
+// appendMessage writes the message at the end and has it on disk.
+func (s *Store) appendMessage(f *os.File, c Copy) error {
+	st, err := f.Stat()
+	if err != nil {
+		return copyFailure(err)
+	}
+	w := bufio.NewWriterSize(&limited{f, s.limit(st.Size())}, 32<<10)
+	err = s.mboxMessage(w, c)
+	if err == nil {
+		err = errors.Join(w.Flush(), f.Sync())
+	}
+	if err == nil {
+		return nil
+	}
+	if undo := f.Truncate(st.Size()); undo != nil {
+		s.Log.Warn(fmt.Sprintf("%s: cannot take back an unfinished message: %s", f.Name(), Reason(undo)))
+	}
+	return copyFailure(err)
+}
+
+func (s *Store) mboxMessage(w *bufio.Writer, c Copy) error {
+	sender := c.Sender
+	if sender == "" {
+		sender = "MAILER-DAEMON"
+	}
+	_, err := fmt.Fprintf(w, "From %s  %s\n%s", mail.Quote(sender), s.Clock.Now().Local().Format(time.ANSIC), c.headers())
+	if err != nil {
+		return err
+	}
+	content, err := c.Content()
+	if err != nil {
+		return readError{err}
+	}
+	defer content.Close()
+	return quoteFrom(w, content)
+}
+
+// quoteFrom copies a message and puts '>' before the lines that would begin
+// another one; a blank line follows it.
+func quoteFrom(w *bufio.Writer, content io.Reader) error {
+	r := bufio.NewReaderSize(content, 32<<10)
+	start := true // at the beginning of a line
+	for {
+		piece, err := r.ReadSlice('\n')
+		if start && bytes.HasPrefix(piece, []byte("From ")) {
+			if err := w.WriteByte('>'); err != nil {
+				return err
+			}
+		}
+		if _, werr := w.Write(piece); werr != nil {
+			return werr
+		}
+		if len(piece) > 0 {
+			start = piece[len(piece)-1] == '\n'
+		}
+		switch {
+		case err == nil || errors.Is(err, bufio.ErrBufferFull):
+		case err == io.EOF:
+			if !start {
+				if err := w.WriteByte('\n'); err != nil {
+					return err
+				}
+			}
+			return w.WriteByte('\n')
+		default:
+			return readError{err}
+		}
+	}
+}
