@@ -40,7 +40,7 @@ func (c *client) open() (*session, error) {
 		return nil, err
 	}
 	s := &session{Conn: conn, r: bufio.NewReaderSize(conn, 1024)}
-	if err := s.expect("banner", 220); err == nil {
+	if err = s.expect("banner", 220); err == nil {
 		err = s.command(250, "EHLO client.elsewhere.test")
 	}
 	if err != nil {
