@@ -164,14 +164,19 @@ func (c *Config) Parameter(name string) (p Parameter, known bool) {
 	if p, known = c.params[name]; known {
 		return p, true
 	}
-	for suffix, origin := range transportSuffixes {
-		if strings.HasSuffix(name, suffix) {
-			p = c.params[origin]
-			p.Name, p.Default = name, "$"+origin
-			return p, true
+	longest := ""
+	for suffix := range transportSuffixes {
+		if strings.HasSuffix(name, suffix) && len(suffix) > len(longest) {
+			longest = suffix
 		}
 	}
-	return p, false
+	if longest == "" {
+		return p, false
+	}
+	origin := transportSuffixes[longest]
+	p = c.params[origin]
+	p.Name, p.Default = name, "$"+origin
+	return p, true
 }
 
 // Names returns the names that main.cf sets, in the order of their first
@@ -191,27 +196,22 @@ func (c *Config) Raw(name string) (value string, set bool) {
 	if s, ok := c.setting(name); ok {
 		return s.raw, true
 	}
-	if name == "mydomain" {
-		return c.parentDomain(), false
-	}
 	return c.Default(name), false
 }
 
 // Default returns a parameter's default, not expanded.
 func (c *Config) Default(name string) string {
+	switch name {
+	case "mydomain":
+		return c.parentDomain()
+	case "mynetworks":
+		return c.ownNetworks()
+	}
 	if v, ok := c.host[name]; ok {
 		return v
 	}
 	p, _ := c.Parameter(name)
 	return p.Default
-}
-
-// parentDomain is the default of mydomain: myhostname without its first label.
-func (c *Config) parentDomain() string {
-	if _, domain, ok := strings.Cut(c.Str("myhostname"), "."); ok {
-		return domain
-	}
-	return "localdomain"
 }
 
 // Set reports whether main.cf or a -o gives the parameter a value.

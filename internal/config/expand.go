@@ -133,11 +133,11 @@ func (x *expander) body(s string, depth int) (string, error) {
 	if rest == "" {
 		return v, nil
 	}
-	return x.choose(v != "", v, rest, depth)
+	return x.choose(v != "", rest, depth)
 }
 
 // choose reads "?text", ":text" or "?{a}:{b}".
-func (x *expander) choose(yes bool, plain, rest string, depth int) (string, error) {
+func (x *expander) choose(yes bool, rest string, depth int) (string, error) {
 	then, otherwise := "", ""
 	switch rest[0] {
 	case '?':
@@ -159,10 +159,7 @@ func (x *expander) choose(yes bool, plain, rest string, depth int) (string, erro
 		if err != nil || more != "" {
 			return "", fmt.Errorf("unexpected input at: %q", more)
 		}
-		then, otherwise = plain, text
-		if yes && !x.branches {
-			return plain, nil
-		}
+		otherwise = text
 	default:
 		return "", fmt.Errorf("attribute name syntax error at: %q", rest)
 	}
@@ -217,11 +214,11 @@ func (x *expander) comparison(s string, depth int) (string, error) {
 	}
 	if rest == "" {
 		if yes {
-			return "bool:true", nil
+			return "true", nil
 		}
 		return "", nil
 	}
-	return x.choose(yes, "", rest, depth)
+	return x.choose(yes, rest, depth)
 }
 
 func compare(left, op, right string) (bool, error) {
