@@ -60,7 +60,7 @@ func (s *Store) usable(f *os.File, b Box) error {
 		return &Failure{DSN: "5.3.5", Text: "destination " + b.Path + " is not a regular file"}
 	case st.Nlink != 1:
 		return &Failure{DSN: "4.2.0", Text: "target file status changed unexpectedly"}
-	case s.StrictOwner && os.Geteuid() == 0 && int(st.Uid) != b.UID:
+	case s.StrictOwner && Privileged() && int(st.Uid) != b.UID:
 		s.Log.Warn(`specify "strict_mailbox_ownership = no" to ignore mailbox ownership mismatch`)
 		return &Failure{DSN: "4.2.0", Text: "destination " + b.Path + " is not owned by recipient"}
 	}

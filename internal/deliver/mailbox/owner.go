@@ -1,18 +1,31 @@
 package mailbox
 
 import (
-	"os"
 	"runtime"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
+// Privileged reports whether the process can write as other users: it is root's,
+// or root has left it the capabilities to change its user and group.
+func Privileged() bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return false
+	}
+	const needed = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	return data[0].Effective&needed == needed
+}
+
 // asOwner runs do with the file access rights of a user: what he may not, do
-// may not either, and what it creates is his. Only root can; another process
+// may not either, and what it creates is his. A process that is not Privileged
 // does it as itself. Rights belong to a thread on Linux, so do gets one of its
 // own, which ends with it.
 func asOwner(uid, gid int, do func()) error {
-	if os.Geteuid() != 0 {
+	if !Privileged() {
 		do()
 		return nil
 	}
@@ -38,7 +51,13 @@ func setRights(uid, gid int) error {
 	if err := setOne(syscall.SYS_SETFSGID, gid); err != nil {
 		return err
 	}
-	return setOne(syscall.SYS_SETFSUID, uid)
+	if err := setOne(syscall.SYS_SETFSUID, uid); err != nil {
+		return err
+	}
+	// Without root's user, capabilities that override file access stay unless
+	// they are given up.
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	return unix.Capset(&hdr, &new([2]unix.CapUserData)[0])
 }
 
 // setOne sets an id; the call tells only the id before it, so it is made twice.

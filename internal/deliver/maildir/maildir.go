@@ -87,7 +87,7 @@ func New(o Options) (*Agent, error) {
 
 // noteOwner tells once that mail will belong to the process.
 func (a *Agent) noteOwner() {
-	if os.Geteuid() == 0 || len(a.maps) == 0 {
+	if mailbox.Privileged() || len(a.maps) == 0 {
 		return
 	}
 	a.log.Info(fmt.Sprintf("not running as root: mailboxes belong to UID/GID=%d/%d", os.Geteuid(), os.Getegid()))
@@ -181,7 +181,7 @@ func (a *Agent) owner(src evidence.Source, param string, maps []string, user str
 	if id < lowest {
 		return 0, fmt.Errorf("recipient %s: bad %s %s in %s", user, kind, m.Value, param)
 	}
-	if os.Geteuid() == 0 || id == ours {
+	if mailbox.Privileged() || id == ours {
 		return id, nil
 	}
 	for _, t := range maps {

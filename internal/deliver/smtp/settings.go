@@ -1,0 +1,170 @@
+package smtp
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"sekisho/internal/config"
+)
+
+// Settings are the smtp_ parameters of one service.
+type Settings struct {
+	Myhostname string
+	HeloName   string
+	// Port is used where the next hop names none.
+	Port       int
+	Relayhost  string   // to tell mistakes of ours from those of other domains
+	Fallback   []string // smtp_fallback_relay
+	LookupDNS  bool     // smtp_host_lookup: dns
+	LookupHost bool     // smtp_host_lookup: native, for names the DNS has not
+
+	IPv4, IPv6        bool   // inet_protocols
+	AddressPreference string // any, ipv4 or ipv6
+	Randomize         bool   // smtp_randomize_addresses
+	AddressLimit      int    // smtp_mx_address_limit; 0: none
+	SessionLimit      int    // smtp_mx_session_limit; 0: none
+	DeferIfNoMX       bool   // smtp_defer_if_no_mx_address_found
+	IgnoreMXError     bool   // ignore_mx_lookup_error
+	BindIPv4          net.IP // smtp_bind_address; nil: the system chooses
+	BindIPv6          net.IP // smtp_bind_address6
+
+	Skip5xxGreeting bool
+	AlwaysEHLO      bool
+	NeverEHLO       bool
+	DiscardEHLO     []string // keywords to ignore, lower case
+	LineLimit       int      // bytes of a line of content; 0: none
+
+	TLS         TLSLevel
+	TLSConfig   *tls.Config // without ServerName
+	TLSLogLevel int
+
+	ConnectTimeout, HeloTimeout, StartTLSTimeout time.Duration
+	MailTimeout, RcptTimeout                     time.Duration
+	DataInitTimeout, DataXferTimeout             time.Duration
+	DataDoneTimeout, QuitTimeout                 time.Duration
+}
+
+// TLSLevel is smtp_tls_security_level.
+type TLSLevel uint8
+
+const (
+	TLSNone    TLSLevel = iota // never
+	TLSMay                     // when it is offered, without asking who that is
+	TLSEncrypt                 // always, without asking who that is
+	TLSVerify                  // always, with a certificate for the host's name
+)
+
+var tlsLevels = map[string]TLSLevel{
+	"none": TLSNone, "may": TLSMay, "": TLSMay, "encrypt": TLSEncrypt, "verify": TLSVerify,
+}
+
+// FromConfig returns the settings of a service. It fails when the TLS files
+// cannot be read or a value makes no sense, and says where the value stands.
+func FromConfig(c *config.Config) (Settings, error) {
+	s := Settings{
+		Myhostname:        c.Str("myhostname"),
+		HeloName:          c.Str("smtp_helo_name"),
+		Relayhost:         c.Str("relayhost"),
+		Fallback:          c.Strings("smtp_fallback_relay"),
+		AddressPreference: c.Str("smtp_address_preference"),
+		Randomize:         c.Bool("smtp_randomize_addresses"),
+		AddressLimit:      c.Int("smtp_mx_address_limit"),
+		SessionLimit:      c.Int("smtp_mx_session_limit"),
+		DeferIfNoMX:       c.Bool("smtp_defer_if_no_mx_address_found"),
+		IgnoreMXError:     c.Bool("ignore_mx_lookup_error"),
+		BindIPv4:          net.ParseIP(strings.Trim(c.Str("smtp_bind_address"), "[]")),
+		BindIPv6:          net.ParseIP(strings.Trim(c.Str("smtp_bind_address6"), "[]")),
+		Skip5xxGreeting:   c.Bool("smtp_skip_5xx_greeting"),
+		AlwaysEHLO:        c.Bool("smtp_always_send_ehlo"),
+		NeverEHLO:         c.Bool("smtp_never_send_ehlo"),
+		LineLimit:         c.Int("smtp_line_length_limit"),
+		TLSLogLevel:       c.Int("smtp_tls_loglevel"),
+		ConnectTimeout:    c.Duration("smtp_connect_timeout"),
+		HeloTimeout:       c.Duration("smtp_helo_timeout"),
+		StartTLSTimeout:   c.Duration("smtp_starttls_timeout"),
+		MailTimeout:       c.Duration("smtp_mail_timeout"),
+		RcptTimeout:       c.Duration("smtp_rcpt_timeout"),
+		DataInitTimeout:   c.Duration("smtp_data_init_timeout"),
+		DataXferTimeout:   c.Duration("smtp_data_xfer_timeout"),
+		DataDoneTimeout:   c.Duration("smtp_data_done_timeout"),
+		QuitTimeout:       c.Duration("smtp_quit_timeout"),
+	}
+	for _, word := range c.Strings("smtp_discard_ehlo_keywords") {
+		s.DiscardEHLO = append(s.DiscardEHLO, strings.ToLower(word))
+	}
+	for _, word := range c.Strings("smtp_host_lookup") {
+		s.LookupDNS = s.LookupDNS || word == "dns"
+		s.LookupHost = s.LookupHost || word == "native"
+	}
+	for _, word := range c.Strings("inet_protocols") {
+		s.IPv4 = s.IPv4 || word == "all" || word == "ipv4"
+		s.IPv6 = s.IPv6 || word == "all" || word == "ipv6"
+	}
+	return s, s.finish(c)
+}
+
+// finish fills in what can fail.
+func (s *Settings) finish(c *config.Config) error {
+	port, err := portNumber(c.Str("smtp_tcp_port"))
+	if err != nil {
+		return fmt.Errorf("%s: smtp_tcp_port: %w", c.Pos("smtp_tcp_port"), err)
+	}
+	s.Port = port
+	level, ok := tlsLevels[c.Str("smtp_tls_security_level")]
+	if !ok {
+		return fmt.Errorf("%s: smtp_tls_security_level = %s is not available here; use none, may, encrypt or verify",
+			c.Pos("smtp_tls_security_level"), c.Str("smtp_tls_security_level"))
+	}
+	s.TLS = level
+	s.TLSConfig, err = tlsConfig(c)
+	return err
+}
+
+// tlsConfig reads the CA certificates and our own certificate, if there are
+// any.
+func tlsConfig(c *config.Config) (*tls.Config, error) {
+	t := &tls.Config{}
+	if file := c.Str("smtp_tls_CAfile"); file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: smtp_tls_CAfile: %w", c.Pos("smtp_tls_CAfile"), err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: smtp_tls_CAfile: %s: no certificate in it", c.Pos("smtp_tls_CAfile"), file)
+		}
+	}
+	if file := c.Str("smtp_tls_cert_file"); file != "" && file != "none" {
+		cert, err := tls.LoadX509KeyPair(file, c.Str("smtp_tls_key_file"))
+		if err != nil {
+			return nil, fmt.Errorf("%s: smtp_tls_cert_file: %w", c.Pos("smtp_tls_cert_file"), err)
+		}
+		t.Certificates = []tls.Certificate{cert}
+	}
+	return t, nil
+}
+
+// portNumber reads a port given by number or by service name.
+func portNumber(s string) (int, error) {
+	if n, err := strconv.Atoi(s); err == nil {
+		if n < 1 || n > 65535 {
+			return 0, fmt.Errorf("bad network port: %s", s)
+		}
+		return n, nil
+	}
+	known := map[string]int{"smtp": 25, "submission": 587, "smtps": 465, "submissions": 465, "lmtp": 24}
+	if n, ok := known[s]; ok {
+		return n, nil
+	}
+	n, err := net.LookupPort("tcp", s)
+	if err != nil {
+		return 0, fmt.Errorf("unknown service: %s/tcp", s)
+	}
+	return n, nil
+}
