@@ -40,7 +40,8 @@ type Copy struct {
 	Sender    string // internal form, empty for the null sender
 	Original  string // for X-Original-To; empty: no such header
 	Delivered string // for Delivered-To
-	Content   func() (io.ReadCloser, error)
+	// Content opens the message. It is opened with the process's own rights.
+	Content func() (io.ReadCloser, error)
 }
 
 // Failure is a delivery that did not happen. What had been written is gone
@@ -80,8 +81,12 @@ func (s *Store) Deliver(ctx context.Context, b Box, c Copy) error {
 	if strings.HasSuffix(b.Path, "/") {
 		write = s.maildir
 	}
-	var err error
-	if e := asOwner(b.UID, b.GID, func() { err = write(ctx, b, c) }); e != nil {
+	content, err := c.Content()
+	if err != nil {
+		return copyFailure(readError{err})
+	}
+	defer content.Close()
+	if e := asOwner(b.UID, b.GID, func() { err = write(ctx, b, c, content) }); e != nil {
 		return &Failure{"4.3.0", "cannot act as the owner of " + b.Path + ": " + Reason(e), e}
 	}
 	return err

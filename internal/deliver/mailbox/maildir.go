@@ -14,7 +14,7 @@ import (
 
 // maildir writes a message into tmp, has it on disk, and gives it its name in
 // new. Missing directories are made, with all above them.
-func (s *Store) maildir(_ context.Context, b Box, c Copy) error {
+func (s *Store) maildir(_ context.Context, b Box, c Copy, content io.Reader) error {
 	now, host := s.Clock.Now(), hostname()
 	tmp := fmt.Sprintf("%stmp/%d.P%dQ%d.%s", b.Path, now.Unix(), os.Getpid(), s.count.Add(1), host)
 	f, err := create(tmp)
@@ -26,7 +26,7 @@ func (s *Store) maildir(_ context.Context, b Box, c Copy) error {
 			s.Log.Warn("remove " + tmp + ": " + Reason(err))
 		}
 	}()
-	name, err := s.fill(f, c)
+	name, err := s.fill(f, c.headers(), content)
 	if err != nil {
 		return s.maildirFailure(b, copyFailure(err))
 	}
@@ -39,17 +39,12 @@ func (s *Store) maildir(_ context.Context, b Box, c Copy) error {
 
 // fill writes the message and returns the part of its name that makes it
 // unique: where the file is on disk.
-func (s *Store) fill(f *os.File, c Copy) (name string, err error) {
+func (s *Store) fill(f *os.File, headers string, content io.Reader) (name string, err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := bufio.NewWriterSize(&limited{f, s.limit(0)}, 32<<10)
-	if _, err := w.WriteString(c.headers()); err != nil {
+	if _, err := w.WriteString(headers); err != nil {
 		return "", err
 	}
-	content, err := c.Content()
-	if err != nil {
-		return "", readError{err}
-	}
-	defer content.Close()
 	if err := copyAll(w, content); err != nil {
 		return "", err
 	}

@@ -17,7 +17,7 @@ import (
 
 // mbox appends a message to a file that others may read and change at the same
 // time: it is locked, and after a failure as long as it was.
-func (s *Store) mbox(ctx context.Context, b Box, c Copy) error {
+func (s *Store) mbox(ctx context.Context, b Box, c Copy, content io.Reader) error {
 	m, _ := s.files.LoadOrStore(b.Path, new(sync.Mutex))
 	mu := m.(*sync.Mutex)
 	mu.Lock()
@@ -40,7 +40,7 @@ func (s *Store) mbox(ctx context.Context, b Box, c Copy) error {
 	if err := s.lock(ctx, f); err != nil {
 		return fail(b, err, "unable to lock for exclusive access")
 	}
-	return s.appendMessage(f, c)
+	return s.appendMessage(f, fromLine(c.Sender, s.Clock.Now())+c.headers(), content)
 }
 
 // ordinary reports whether path is a file or is yet to be one.
@@ -112,13 +112,16 @@ func (s *Store) lock(ctx context.Context, f *os.File) error {
 }
 
 // appendMessage writes the message at the end and has it on disk.
-func (s *Store) appendMessage(f *os.File, c Copy) error {
+func (s *Store) appendMessage(f *os.File, headers string, content io.Reader) error {
 	st, err := f.Stat()
 	if err != nil {
 		return copyFailure(err)
 	}
 	w := bufio.NewWriterSize(&limited{f, s.limit(st.Size())}, 32<<10)
-	err = s.mboxMessage(w, c)
+	_, err = w.WriteString(headers)
+	if err == nil {
+		err = quoteFrom(w, content)
+	}
 	if err == nil {
 		err = errors.Join(w.Flush(), f.Sync())
 	}
@@ -131,21 +134,12 @@ func (s *Store) appendMessage(f *os.File, c Copy) error {
 	return copyFailure(err)
 }
 
-func (s *Store) mboxMessage(w *bufio.Writer, c Copy) error {
-	sender := c.Sender
+// fromLine begins a message in an mbox.
+func fromLine(sender string, now time.Time) string {
 	if sender == "" {
 		sender = "MAILER-DAEMON"
 	}
-	_, err := fmt.Fprintf(w, "From %s  %s\n%s", mail.Quote(sender), s.Clock.Now().Local().Format(time.ANSIC), c.headers())
-	if err != nil {
-		return err
-	}
-	content, err := c.Content()
-	if err != nil {
-		return readError{err}
-	}
-	defer content.Close()
-	return quoteFrom(w, content)
+	return "From " + mail.Quote(sender) + "  " + now.Local().Format(time.ANSIC) + "\n"
 }
 
 // quoteFrom copies a message and puts '>' before the lines that would begin
