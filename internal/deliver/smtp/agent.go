@@ -29,12 +29,15 @@ type Agent struct {
 func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Result {
 	d := &delivery{a: a, r: r, results: make([]*deliver.Result, len(r.Recipients))}
 	var sites []string
-	for _, s := range append(strings.Split(r.Nexthop, ","), a.Fallback...) {
+	for _, s := range strings.Split(r.Nexthop, ",") {
 		if s = strings.TrimSpace(s); s != "" {
 			sites = append(sites, s)
 		}
 	}
+	own := len(sites)
+	sites = append(sites, a.Fallback...)
 	for i, site := range sites {
+		d.fallback = i >= own
 		d.lastSite = d.lastSite || i == len(sites)-1
 		d.trySite(ctx, site)
 		if len(d.left()) == 0 || d.lastSite {
@@ -68,6 +71,7 @@ type delivery struct {
 	results []*deliver.Result // nil: still to be delivered
 	why     trouble           // latest reason for not delivering
 
+	fallback bool // this is one of smtp_fallback_relay
 	lastSite bool // no other next hop is left
 	lastHost bool // no other host is left
 }
@@ -168,7 +172,7 @@ func (d *delivery) giveUp(sites []string) {
 	case d.why.dsn == "":
 		d.why = trouble{dsn: "4.3.0", text: "server unavailable or unable to receive mail"}
 	case d.why.soft():
-	case len(d.a.Fallback) > 0 && !d.loops():
+	case d.fallback:
 		d.a.Log.Warn("smtp_fallback_relay configuration problem")
 		d.why.dsn = "4.3.5"
 	case len(sites) > 0 && sites[0] == d.a.Relayhost:
@@ -179,8 +183,6 @@ func (d *delivery) giveUp(sites []string) {
 		d.set(i, "none", d.why)
 	}
 }
-
-func (d *delivery) loops() bool { return d.why.dsn == "5.4.6" }
 
 // parseDestination reads a next hop: domain, host:port, [host], [host]:port, where host
 // may be an address.
