@@ -1,0 +1,353 @@
+package smtpd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"sekisho/internal/cleanup"
+	"sekisho/internal/mail"
+	"sekisho/internal/restrict"
+	"sekisho/internal/wire"
+)
+
+var (
+	needRcpt   = mail.Reply{Code: 503, Status: "5.5.1", Text: "Error: need RCPT command"}
+	noRcpt     = mail.Reply{Code: 554, Status: "5.5.1", Text: "Error: no valid recipients"}
+	queueError = mail.Reply{Code: 451, Status: "4.3.0", Text: "Error: queue file write error"}
+	tooBig     = mail.Reply{Code: 552, Status: "5.3.4", Text: "Error: message file too big"}
+)
+
+// data receives a message.
+func (s *session) data(words []token) (ok bool, err error) {
+	switch {
+	case s.tr.chunks.any():
+		return s.say(mail.Reply{Code: 503, Status: "5.5.1", Text: "Error: DATA after BDAT"})
+	case len(s.tr.recipients) == 0 && !s.tr.open:
+		return s.say(needRcpt)
+	case len(s.tr.recipients) == 0:
+		return s.say(noRcpt)
+	case len(words) != 1:
+		return s.say(mail.Reply{Code: 501, Status: "5.5.4", Text: "Syntax: DATA"})
+	}
+	if r, err := s.openMessage(); err != nil || !r.IsZero() {
+		if err != nil {
+			return false, err
+		}
+		return s.say(r)
+	}
+	if err := s.reply(mail.Reply{Code: 354, Text: "End data with <CR><LF>.<CR><LF>"}); err != nil {
+		return false, err
+	}
+	s.where = "DATA content"
+	mode := s.bareMode()
+	d := wire.NewData(s.wire, s.set.lineLimit, mode >= bareNormalize)
+	if err := s.receive(d); err != nil {
+		return false, err
+	}
+	s.where = "END-OF-MESSAGE"
+	if d.BareLF() && mode >= bareNote {
+		verb := "reject"
+		if mode == bareNote {
+			verb = "note"
+		}
+		s.facts.ProtocolState = s.where
+		s.info("%s", s.facts.LogLine(verb, "bare <LF> received"))
+	}
+	if d.BareLF() && mode == bareReject {
+		s.resetMail()
+		return s.say(s.bareReply())
+	}
+	return s.finish("queued as ")
+}
+
+// openMessage runs the DATA restrictions and begins the message: what is done
+// before its first line of content.
+func (s *session) openMessage() (mail.Reply, error) {
+	out := s.decideContent(restrict.StageData)
+	if out.Hangup {
+		return mail.Reply{}, errDone
+	}
+	if !out.Reply.IsZero() {
+		return out.Reply, nil
+	}
+	return s.createMessage(), nil
+}
+
+// decideContent asks the lists of DATA and the end of data, which see the
+// recipient only when there is just one.
+func (s *session) decideContent(stage restrict.Stage) restrict.Outcome {
+	f := &s.facts
+	known := f.RecipientKnown
+	f.RecipientKnown = len(s.tr.recipients) == 1
+	out := s.decide(stage, restrict.Carry{})
+	f.RecipientKnown = known
+	if stage == restrict.StageEndOfData && s.tr.msg != nil {
+		s.apply(out.Effects)
+	} else {
+		s.tr.effects = append(s.tr.effects, out.Effects...)
+	}
+	return out
+}
+
+func (s *session) apply(effects []restrict.Effect) {
+	for _, e := range effects {
+		s.tr.msg.Effect(e)
+	}
+}
+
+// createMessage hands the envelope, the headers that restrictions prepend and
+// our own to cleanup.
+func (s *session) createMessage() mail.Reply {
+	facts := s.facts
+	msg, err := s.srv.cleaner.Begin(s.ctx, s.envelope(), &facts, s.src)
+	if err != nil {
+		s.warn("%s: queue file write error: %v", s.facts.QueueID, err)
+		return queueError
+	}
+	s.tr.msg = msg
+	s.apply(s.tr.effects)
+	for _, line := range s.received() {
+		s.tr.msg.WriteLine([]byte(line)) // ErrDecided: Close tells
+	}
+	return mail.Reply{}
+}
+
+// content writes the client's lines to the message. The first lines are looked
+// at: an mbox "From " line is made a header, and a header that begins with a
+// blank gets the empty line that is missing before it.
+type content struct {
+	s     *session
+	begun bool // past the "From " lines
+	lost  bool // nothing more is wanted
+}
+
+func (c *content) line(text []byte, complete bool) {
+	s := c.s
+	if !c.begun {
+		if bytes.HasPrefix(bytes.TrimLeft(text, ">"), []byte("From ")) {
+			c.write(append([]byte("X-Mailbox-Line: "), text...), complete)
+			return
+		}
+		c.begun = true
+		if len(text) > 0 && (text[0] == ' ' || text[0] == '\t') {
+			c.write(nil, true)
+		}
+	}
+	n := int64(len(text)) + 2
+	if limit := s.set.messageSizeLimit; limit > 0 && !s.tr.tooBig && limit-s.tr.size < n {
+		s.tr.tooBig = true
+		s.warn("%s: queue file size limit exceeded", s.facts.QueueID)
+	}
+	if s.tr.tooBig {
+		return
+	}
+	s.tr.size += n
+	c.write(text, complete)
+}
+
+func (c *content) write(text []byte, complete bool) {
+	if c.lost {
+		return
+	}
+	var err error
+	if complete {
+		err = c.s.tr.msg.WriteLine(text)
+	} else {
+		err = c.s.tr.msg.WritePart(text)
+	}
+	c.lost = errors.Is(err, cleanup.ErrDecided)
+}
+
+// receive reads the content up to its end mark.
+func (s *session) receive(d *wire.Data) error {
+	c := content{s: s}
+	for {
+		l, err := d.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.line(l.Text, l.Complete)
+	}
+}
+
+// finish ends the message: last restrictions, cleanup's verdict, the reply.
+func (s *session) finish(queued string) (ok bool, err error) {
+	s.where = "END-OF-MESSAGE"
+	id := s.facts.QueueID
+	if s.tr.tooBig {
+		s.resetMail()
+		return s.say(tooBig)
+	}
+	s.facts.Size = s.tr.size
+	out := s.decideContent(restrict.StageEndOfData)
+	if out.Hangup {
+		return false, errDone
+	}
+	if !out.Reply.IsZero() {
+		s.resetMail()
+		return s.say(out.Reply)
+	}
+	r := s.tr.msg.Close().Reply
+	s.resetMail()
+	if !r.IsZero() {
+		return s.say(r)
+	}
+	s.errors, s.junk = 0, 0
+	return s.say(mail.Reply{Code: 250, Status: "2.0.0", Text: "Ok: " + queued + id})
+}
+
+// chunks is the state of a message that comes by BDAT (RFC 3030).
+type chunks struct {
+	begun  bool // the first chunk was accepted
+	failed bool // an error came before: chunks are thrown away until the last
+	rest   []byte
+	cont   bool // rest continues a line
+	out    content
+}
+
+// any reports whether a BDAT has come in this transaction.
+func (c *chunks) any() bool { return c.begun || c.failed }
+
+// bdat receives one chunk. Its bytes are read whatever the reply is.
+func (s *session) bdat(words []token) (ok bool, err error) {
+	if s.discard&noChunking != 0 {
+		return s.say(mail.Reply{Code: 521, Status: "5.5.1", Text: "Error: command not implemented"})
+	}
+	size, last, ok := bdatArguments(words)
+	if !ok {
+		s.warn("%s: malformed BDAT command syntax from %s: %s", s.queueID(), s.facts.NameAddr(), short(printable(join(words)), 100))
+		return s.say(mail.Reply{Code: 521, Status: "5.5.4", Text: "Syntax: BDAT count [LAST]"})
+	}
+	if size == 0 && !last {
+		s.warn("%s: null BDAT request from %s", s.queueID(), s.facts.NameAddr())
+		return s.skip(size, last, mail.Reply{Code: 551, Status: "5.7.1", Text: "Null BDAT request"})
+	}
+	if s.tr.chunks.failed {
+		return s.skip(size, last, mail.Reply{Code: 551, Status: "5.0.0", Text: "Discarded " + strconv.FormatInt(size, 10) + " bytes after earlier error"})
+	}
+	if r, err := s.beginChunk(size); err != nil || !r.IsZero() {
+		if err != nil {
+			return false, err
+		}
+		return s.skip(size, last, r)
+	}
+	s.where = "BDAT content"
+	if err := s.receiveChunk(size, last); err != nil {
+		return false, err
+	}
+	return s.endChunk(size, last)
+}
+
+func (s *session) queueID() string {
+	if s.facts.QueueID == "" {
+		return "NOQUEUE"
+	}
+	return s.facts.QueueID
+}
+
+func bdatArguments(words []token) (size int64, last, ok bool) {
+	if len(words) < 2 || len(words) > 3 || !allDigits(words[1].text) {
+		return 0, false, false
+	}
+	size, err := strconv.ParseInt(words[1].text, 10, 64)
+	if err != nil || len(words) == 3 && !strings.EqualFold(words[2].text, "LAST") {
+		return 0, false, false
+	}
+	return size, len(words) == 3, true
+}
+
+// skip reads a chunk that nobody wants and says why.
+func (s *session) skip(size int64, last bool, r mail.Reply) (ok bool, err error) {
+	if err := s.wire.Discard(size); err != nil {
+		return false, err
+	}
+	if last {
+		s.resetMail()
+	} else {
+		s.tr.chunks.failed = true
+	}
+	return s.say(r)
+}
+
+// beginChunk checks what must hold before a chunk is taken.
+func (s *session) beginChunk(size int64) (mail.Reply, error) {
+	if !s.tr.chunks.begun {
+		switch {
+		case len(s.tr.recipients) == 0 && !s.tr.open:
+			return needRcpt, nil
+		case len(s.tr.recipients) == 0:
+			return noRcpt, nil
+		}
+	}
+	if limit := s.set.messageSizeLimit; limit > 0 && size > limit-s.tr.size {
+		s.warn("%s: BDAT request from %s exceeds message size limit", s.queueID(), s.facts.NameAddr())
+		return mail.Reply{Code: 552, Status: "5.3.4", Text: "Chunk exceeds message size limit"}, nil
+	}
+	if s.tr.chunks.begun {
+		return mail.Reply{}, nil
+	}
+	r, err := s.openMessage()
+	if err == nil && r.IsZero() {
+		s.tr.chunks.begun = true
+		s.tr.chunks.out = content{s: s}
+	}
+	return r, err
+}
+
+// receiveChunk reads a chunk; its last line may go on in the next one.
+func (s *session) receiveChunk(size int64, last bool) error {
+	c := &s.tr.chunks
+	for size > 0 {
+		b, err := s.wire.ReadChunk(int(min(size, 1<<20)))
+		if err != nil {
+			return ended(err)
+		}
+		size -= int64(len(b))
+		c.lines(b, s.set.lineLimit)
+	}
+	if last && len(c.rest) > 0 {
+		c.out.line(c.rest, true)
+		c.rest = nil
+	}
+	return nil
+}
+
+// lines cuts bytes into lines of at most limit bytes and keeps what is left.
+func (c *chunks) lines(b []byte, limit int) {
+	for len(b) > 0 {
+		n := min(len(b), limit-len(c.rest))
+		end := bytes.IndexByte(b[:n], '\n')
+		if end >= 0 {
+			n = end + 1
+		}
+		c.rest = append(c.rest, b[:n]...)
+		b = b[n:]
+		switch {
+		case end >= 0:
+			c.out.line(bytes.TrimRight(c.rest[:len(c.rest)-1], "\r"), true)
+			c.rest = c.rest[:0]
+		case len(c.rest) == limit:
+			c.out.line(c.rest, false)
+			c.rest = c.rest[:0]
+		}
+	}
+}
+
+// endChunk answers a chunk that was taken.
+func (s *session) endChunk(size int64, last bool) (ok bool, err error) {
+	switch {
+	case last:
+		return s.finish(strconv.FormatInt(s.tr.size, 10) + " bytes queued as ")
+	case s.tr.tooBig:
+		s.resetMail()
+		s.tr.chunks.failed = true
+		return s.say(tooBig)
+	}
+	return s.say(mail.Reply{Code: 250, Status: "2.0.0", Text: "Ok: " + strconv.FormatInt(size, 10) + " bytes"})
+}

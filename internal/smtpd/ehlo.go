@@ -1,0 +1,141 @@
+package smtpd
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// discardMask is a set of EHLO keywords that are not offered.
+type discardMask uint32
+
+const (
+	noETRN discardMask = 1 << iota
+	noVRFY
+	noSIZE
+	noPipelining
+	noAUTH
+	no8BITMIME
+	noStartTLS
+	noXCLIENT
+	noXFORWARD
+	noStatusCodes
+	noDSN
+	noVERP
+	noSMTPUTF8
+	noChunking
+	silentDiscard
+)
+
+// discardWords names the keywords, in the order of Postfix's ehlo_mask(3).
+var discardWords = []struct {
+	word string
+	bit  discardMask
+}{
+	{"8BITMIME", no8BITMIME}, {"AUTH", noAUTH}, {"ETRN", noETRN}, {"PIPELINING", noPipelining},
+	{"SIZE", noSIZE}, {"STARTTLS", noStartTLS}, {"VERP", noVERP}, {"XCLIENT", noXCLIENT},
+	{"XFORWARD", noXFORWARD}, {"ENHANCEDSTATUSCODES", noStatusCodes}, {"DSN", noDSN},
+	{"SMTPUTF8", noSMTPUTF8}, {"CHUNKING", noChunking}, {"SILENT-DISCARD", silentDiscard},
+	{"VRFY", noVRFY},
+}
+
+// parseDiscard reads a list of keywords; unknown are those nobody knows.
+func parseDiscard(s string) (mask discardMask, unknown []string) {
+next:
+	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' }) {
+		for _, d := range discardWords {
+			if strings.EqualFold(w, d.word) {
+				mask |= d.bit
+				continue next
+			}
+		}
+		unknown = append(unknown, w)
+	}
+	return mask, unknown
+}
+
+func (m discardMask) String() string {
+	var out []string
+	for _, d := range discardWords {
+		if m&d.bit != 0 {
+			out = append(out, d.word)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func (r *settingsReader) discardWords(param string) discardMask {
+	mask, unknown := parseDiscard(r.cfg.Str(param))
+	for _, w := range unknown {
+		r.fail(param, "unknown EHLO keyword %q", w)
+	}
+	return mask
+}
+
+// discardFor decides what this client is not offered.
+func (s *session) discardFor() discardMask {
+	for _, table := range s.set.discardMaps {
+		words, found, err := s.srv.o.Lookup(table, s.facts.ClientAddress)
+		if err != nil {
+			s.warn("%s lookup error for %s", table, s.facts.ClientAddress)
+			return s.set.discard
+		}
+		if !found {
+			continue
+		}
+		mask, unknown := parseDiscard(words)
+		for _, w := range unknown {
+			s.warn("unknown EHLO keyword %q in %s", w, table)
+		}
+		return mask
+	}
+	return s.set.discard
+}
+
+const (
+	xclientNames  = "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"
+	xforwardNames = "NAME ADDR PROTO HELO SOURCE PORT IDENT"
+)
+
+// features are the lines of the EHLO reply after the first.
+func (s *session) features() []string {
+	m := s.discard
+	var out []string
+	offer := func(bit discardMask, when bool, line string) {
+		if m&bit == 0 && when {
+			out = append(out, line)
+		}
+	}
+	size := "SIZE"
+	if s.set.messageSizeLimit > 0 {
+		size += " " + strconv.FormatInt(s.set.messageSizeLimit, 10)
+	}
+	offer(noPipelining, true, "PIPELINING")
+	offer(noSIZE, true, size)
+	offer(noVRFY, !s.set.disableVRFY, "VRFY")
+	offer(noETRN, true, "ETRN")
+	offer(noStartTLS, s.set.tls.offer && s.tls == nil, "STARTTLS")
+	if s.auth.active() && m&noAUTH == 0 && !s.matchHost(s.set.lists.saslHidden) {
+		offer(noAUTH, true, "AUTH "+s.auth.names)
+		offer(noAUTH, s.set.sasl.broken, "AUTH="+s.auth.names)
+	}
+	offer(noVERP, m&noVERP == 0 && s.matchHost(s.set.lists.verp), "XVERP")
+	offer(noXCLIENT, s.xclientAllowed, "XCLIENT "+xclientNames)
+	offer(noXFORWARD, s.xforwardAllowed, "XFORWARD "+xforwardNames)
+	offer(noStatusCodes, true, "ENHANCEDSTATUSCODES")
+	offer(no8BITMIME, true, "8BITMIME")
+	offer(noDSN, true, "DSN")
+	offer(noSMTPUTF8, s.set.smtputf8, "SMTPUTF8")
+	offer(noChunking, true, "CHUNKING")
+	return out
+}
+
+// commandNames is what HELP says.
+func commandNames() string {
+	var out []string
+	for _, c := range commands {
+		out = append(out, c.name)
+	}
+	sort.Strings(out)
+	return strings.Join(out, " ")
+}
