@@ -10,6 +10,7 @@ import (
 	"sekisho/internal/deliver"
 	"sekisho/internal/deliver/discard"
 	"sekisho/internal/deliver/errormail"
+	"sekisho/internal/deliver/maildir"
 	"sekisho/internal/maillog"
 	"sekisho/internal/qmgr"
 )
@@ -41,6 +42,10 @@ func (b *builder) agent(daemon, service string, cfg *config.Config, log *slog.Lo
 		return errormail.Agent{Retry: service == "retry"}, nil
 	case "discard":
 		return discard.Agent{}, nil
+	case "virtual":
+		return maildir.New(maildir.Options{
+			Name: service, Config: cfg, Resolver: b.site.Resolver, World: b.world, Clock: b.shared.clock, Log: log,
+		})
 	}
 	return nil, nil
 }

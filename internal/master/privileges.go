@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekisho/internal/config"
+	"sekisho/internal/deliver/mailbox"
 )
 
 // kept are the capabilities that stay when root is given up: to listen at low
-// ports also after a reload, and to deliver into Maildirs of other users and
-// read what only root may read, as virtual(8) does with root's help.
-var kept = []uint{unix.CAP_NET_BIND_SERVICE, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER}
+// ports also after a reload, to write mail as its owner, and to read keys and
+// write logs that are root's.
+var kept = []uint{unix.CAP_NET_BIND_SERVICE, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_DAC_OVERRIDE}
 
 // GiveUpRoot turns a process that runs as root into one of the user that
 // mail_owner names, with the few capabilities in kept. It does so by executing
@@ -38,6 +39,28 @@ func GiveUpRoot(cfg *config.Config) error {
 	if err := become(uid, gid, groups); err != nil {
 		return fmt.Errorf("master: cannot become %s: %w", cfg.Str("mail_owner"), err)
 	}
+	return startAnew()
+}
+
+// StayOneUser gives up the right to act as other users, so that mail is written
+// as the process's own user even when that is root. Like GiveUpRoot it executes
+// the program anew; for a process without that right it does nothing.
+func StayOneUser() error {
+	if !mailbox.Privileged() {
+		return nil
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for _, c := range []uintptr{unix.CAP_SETUID, unix.CAP_SETGID} {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return fmt.Errorf("master: prctl: %w", err)
+		}
+	}
+	return startAnew()
+}
+
+// startAnew executes the program again, as the calling thread.
+func startAnew() error {
 	return fmt.Errorf("master: cannot start anew: %w", unix.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 

@@ -10,6 +10,7 @@ import (
 	"sekisho/internal/applet/serve"
 	"sekisho/internal/config"
 	"sekisho/internal/dns"
+	"sekisho/internal/master"
 	"sekisho/internal/zone"
 )
 
@@ -21,6 +22,11 @@ type Cmd struct {
 
 // Run makes the site and serves it until a signal ends it.
 func (c *Cmd) Run(e *serve.Env) error {
+	// Root's folder is often closed to others: mail is written as whoever runs
+	// the demo.
+	if err := master.StayOneUser(); err != nil {
+		return err
+	}
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
 		return err
@@ -39,7 +45,7 @@ func (c *Cmd) Run(e *serve.Env) error {
 	if names != nil {
 		defer names.Close()
 	}
-	stay := func(*config.Config) error { return nil } // it uses no privileges, and root's folder is not open to others
+	stay := func(*config.Config) error { return nil }
 	return serve.Serve(e, dir, stay, func() { tell(e.Out, c.Dir, servers(cfg)) })
 }
 
