@@ -161,12 +161,10 @@ func (b *builder) failAll(problems []cleanup.Problem) {
 func (b *builder) servers(accounts sasl.Backend) {
 	for _, svc := range b.services {
 		v, _ := b.site.Service(svc.name)
-		cleaner, problems := b.cleaner.For(v.Config, v.Mynetworks)
-		b.failAll(problems)
 		o := smtpd.Options{
 			Config: v.Config, Service: svc.name, Program: v.Program, Resolver: b.site.Resolver,
 			World: b.world, Lists: b.lists(), Peers: b.dns.System,
-			Anvil: b.shared.anvil, Cleaner: cleaner, Queue: b.shared.queue, Lookup: b.site.Tables.Lookup,
+			Anvil: b.shared.anvil, Cleaner: b.cleaner, Queue: b.shared.queue, Lookup: b.site.Tables.Lookup,
 			Clock: b.shared.clock, Log: b.log,
 		}
 		if v.Config.Bool("smtpd_sasl_auth_enable") {

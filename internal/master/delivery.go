@@ -11,6 +11,7 @@ import (
 	"sekisho/internal/deliver/discard"
 	"sekisho/internal/deliver/errormail"
 	"sekisho/internal/deliver/maildir"
+	"sekisho/internal/deliver/smtp"
 	"sekisho/internal/maillog"
 	"sekisho/internal/qmgr"
 )
@@ -46,6 +47,11 @@ func (b *builder) agent(daemon, service string, cfg *config.Config, log *slog.Lo
 		return maildir.New(maildir.Options{
 			Name: service, Config: cfg, Resolver: b.site.Resolver, World: b.world, Clock: b.shared.clock, Log: log,
 		})
+	case "smtp":
+		settings, err := smtp.FromConfig(cfg)
+		return &smtp.Agent{
+			Settings: settings, World: b.world, OwnAddresses: b.site.Own, Clock: b.shared.clock, Log: log,
+		}, err
 	}
 	return nil, nil
 }
