@@ -199,7 +199,7 @@ virtual_mailbox_maps = sqlite:{conf}/mailboxes.cf
   -o { smtpd_client_restrictions = permit_sasl_authenticated, reject }
   -o smtpd_sender_restrictions=
 `
-	s.write(t, "master.cf", s.smtp+" inet n - n - - smtpd\n"+
+	s.services(t, s.smtp+" inet n - n - - smtpd\n"+
 		s.submission+" inet n - n - - smtpd"+users+
 		s.smtps+" inet n - n - - smtpd"+users+"  -o smtpd_tls_wrappermode=yes\n")
 	s.makeCertificate(t)

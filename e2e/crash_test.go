@@ -80,7 +80,7 @@ virtual_mailbox_maps = hash:{conf}/mailboxes
 	}
 	s.write(t, "mailboxes", lines.String())
 	addr := freePorts(t, 1)[0]
-	s.write(t, "master.cf", addr+" inet n - n - - smtpd\n")
+	s.services(t, addr+" inet n - n - - smtpd\n")
 	return crashingSite{s, addr, s.mail + "/example.test"}
 }
 

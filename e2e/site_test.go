@@ -146,6 +146,16 @@ func (s *site) give(t *testing.T, path string) {
 	}
 }
 
+// services writes master.cf: the listeners given and what delivers mail.
+func (s *site) services(t *testing.T, listeners string) {
+	t.Helper()
+	s.write(t, "master.cf", listeners+`virtual unix - n n - - virtual
+smtp unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+`)
+}
+
 // write writes a file of the configuration and returns its path.
 func (s *site) write(t *testing.T, name, text string) string {
 	t.Helper()
