@@ -86,7 +86,8 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 // WithGroup returns h: the line has no place for groups.
 func (h *Handler) WithGroup(string) slog.Handler { return h }
 
-// Handle prints one line. Control characters become '?', as Postfix does.
+// Handle prints one line. Control characters, and bytes that are no UTF-8,
+// become '?', as in Postfix.
 func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	o := h.out
 	o.mu.Lock()
@@ -145,11 +146,27 @@ func word(l slog.Level) string {
 
 func appendPrintable(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == 127 {
+		c := s[i]
+		n := continuation(s[i+1:])
+		switch {
+		case c >= 194 && c < 254 && n > 0: // UTF-8, as far as Postfix looks
+			b = append(b, s[i:i+1+n]...)
+			i += n
+		case c < ' ' || c >= 127:
 			b = append(b, '?')
-		} else {
+		default:
 			b = append(b, c)
 		}
 	}
 	return b
+}
+
+// continuation counts the bytes at the start of s that continue a character in
+// UTF-8.
+func continuation(s string) int {
+	n := 0
+	for n < len(s) && s[n]&0xC0 == 0x80 {
+		n++
+	}
+	return n
 }

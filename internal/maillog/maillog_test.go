@@ -21,12 +21,12 @@ func TestLines(t *testing.T) {
 	var b bytes.Buffer
 	log := slog.New(maillog.NewHandler(&b, "mx.example.com", at()))
 	smtpd := log.With(maillog.Service("postfix/smtpd"), slog.String("qid", "not printed"))
-	smtpd.Info("connect from x\r\n\x7f[1]")
+	smtpd.Info("connect from x\r\n\x7f[1] \xff ユ")
 	smtpd.Debug("not printed")
 	log.Warn("w")
 	log.Error("e")
 	log.Log(context.Background(), maillog.LevelFatal, "f")
-	want := `^Nov  4 10:33:00 mx postfix/smtpd\[\d+\]: connect from x\?\?\?\[1\]
+	want := `^Nov  4 10:33:00 mx postfix/smtpd\[\d+\]: connect from x\?\?\?\[1\] \? ユ
 Nov  4 10:33:00 mx postfix/master\[\d+\]: warning: w
 Nov  4 10:33:00 mx postfix/master\[\d+\]: error: e
 Nov  4 10:33:00 mx postfix/master\[\d+\]: fatal: f

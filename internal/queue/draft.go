@@ -67,10 +67,12 @@ func (d *Draft) put(p []byte) error {
 // Commit ends the draft and puts the message into the queue under env. When it
 // returns nil, the file and its name are on disk and the message is due (or
 // held, if env says so). After an error nothing is left of the draft. The
-// queue fills in env.QueueID and env.Size, and env.Arrived when it is zero.
+// queue fills in env.QueueID, and env.Size and env.Arrived when they are zero.
 func (d *Draft) Commit(env mail.Envelope) error {
 	env.QueueID = d.id
-	env.Size = d.lines.size()
+	if env.Size == 0 {
+		env.Size = d.lines.size()
+	}
 	if env.Arrived.IsZero() {
 		env.Arrived = d.q.clock.Now()
 	}
