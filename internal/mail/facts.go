@@ -18,7 +18,7 @@ const (
 // are plain values: an evaluation reads them and changes nothing.
 type Facts struct {
 	ProtocolState string // CONNECT EHLO HELO MAIL RCPT DATA BDAT END-OF-MESSAGE VRFY ETRN
-	ProtocolName  string // SMTP or ESMTP; empty before the greeting was answered
+	ProtocolName  string // SMTP, after EHLO ESMTP
 
 	ClientAddress           string // without brackets; "unknown" when the socket has none
 	ClientPort              string

@@ -185,7 +185,7 @@ func (r *run) nested(l *lookup, value string) status {
 		r.warnf("define a restriction class and specify its name instead.")
 		return r.serverError()
 	}
-	if r.depth >= maxDepth {
+	if r.depth > maxDepth {
 		r.warnf("access table %s entry %s causes unreasonable recursion", l.table, value)
 		return r.serverError()
 	}

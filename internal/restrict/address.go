@@ -27,7 +27,7 @@ func (r *run) nonFQDN(addr, class string) status {
 	if isBracketed(domain) || r.isFQDN(trimDot(domain)) {
 		return dunno
 	}
-	return r.reject(ClassPolicy, r.p.set.nonFQDNCode, "5.5.2", refusal(addr, class, "need fully-qualified address"))
+	return r.reject(ClassPolicy, r.p.set.nonFQDNCode, "4.5.2", refusal(addr, class, "need fully-qualified address"))
 }
 
 func evalUnknownSenderDomain(r *run, _ call) status {
@@ -81,9 +81,9 @@ func final(c rewrite.Class) bool {
 func (r *run) nullMX(addr, class, domain string) status {
 	text := refusal(addr, class, "Domain "+domain+" does not accept mail (nullMX)")
 	if class == classSender {
-		return r.reject(ClassPolicy, 550, "5.7.27", text)
+		return r.reject(ClassPolicy, 550, "4.7.27", text)
 	}
-	return r.reject(ClassPolicy, 556, "5.1.10", text)
+	return r.reject(ClassPolicy, 556, "4.1.10", text)
 }
 
 // nullMX is the status of an MX answer that says that there is no mail for the

@@ -66,11 +66,7 @@ func (r *run) permitLogged(action, class, name, from string) status {
 	if l == nil || r.deferPermit.Active() || !l.MatchString(r, action).Match {
 		return permit
 	}
-	text := "action=" + action + " for " + class + "=" + name
-	if from != "" {
-		text += " " + from
-	}
-	r.logf(r.f.LogLine("permit", text))
+	r.logf(r.f.LogLine("permit", "action="+action+" for "+class+"="+name+" "+from))
 	return permit
 }
 

@@ -1,6 +1,7 @@
 package restrict
 
 import (
+	"errors"
 	"strings"
 
 	"sekisho/internal/config"
@@ -64,7 +65,7 @@ func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 		p.classNames[c.Text] = true
 	}
 	p.predefine()
-	problems := badActions(cfg)
+	problems := append(badActions(cfg), p.readLogPermits(cfg)...)
 	for id, param := range listParams {
 		list, bad := p.parseParam(cfg, param, listID(id))
 		p.lists[id] = list
@@ -76,6 +77,22 @@ func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 		problems = append(problems, bad...)
 	}
 	return p, append(problems, p.safety(cfg)...)
+}
+
+// readLogPermits reads the list of permits to be logged, if there is one.
+func (p *Program) readLogPermits(cfg *config.Config) []Problem {
+	const param = "smtpd_log_access_permit_actions"
+	items := cfg.List(param)
+	if len(items) == 0 {
+		return nil
+	}
+	noFiles := func(string) ([]byte, error) { return nil, errors.New("write the names themselves") }
+	l, err := matchlist.Parse(param, items, matchlist.Options{Partial: p.partial, ReadFile: noFiles})
+	if err != nil {
+		return []Problem{{Pos: cfg.Pos(param), Param: param, What: err.Error()}}
+	}
+	p.set.logPermits = l
+	return nil
 }
 
 // predefine makes the one restriction class that Postfix brings along.

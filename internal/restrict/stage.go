@@ -139,8 +139,11 @@ func (r *run) recipient() {
 	if r.exempt() {
 		return
 	}
-	if r.p.set.delayReject && (r.client() || r.helo() || r.sender()) {
-		return
+	if r.p.set.delayReject {
+		r.carry.SenderChecked = false
+		if r.client() || r.helo() || r.sender() {
+			return
+		}
 	}
 	r.begin(r.carry.Sender)
 	for _, id := range r.p.recipientLists() {

@@ -18,7 +18,8 @@ const (
 	rejected               // the reply is in run.out
 )
 
-// maxDepth bounds restriction classes and access tables that name each other.
+// maxDepth bounds access tables whose entries name restrictions that look into
+// access tables; classes that name each other have twice as much.
 const maxDepth = 100
 
 // run is one evaluation. Its fields are the state that smtpd_check.c keeps in
@@ -78,8 +79,8 @@ func (r *run) ask(q evidence.Question, hopeful evidence.Answer) evidence.Answer 
 // walk evaluates a list until an item decides, both deferrals are armed, or a
 // DISCARD was executed.
 func (r *run) walk(list []item, sc scope) status {
-	if r.depth >= maxDepth {
-		r.warnf("smtpd restriction nesting limit (%d) exceeded", maxDepth)
+	if r.depth >= 2*maxDepth {
+		r.warnf("smtpd restriction classes are nested too deeply")
 		return r.serverError()
 	}
 	r.depth++

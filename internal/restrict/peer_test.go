@@ -1,0 +1,345 @@
+//go:build linux
+
+package restrict_test
+
+import (
+	"context"
+	"log/slog"
+	"math/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"sekisho/conformance/sandbox"
+	"sekisho/internal/clock"
+	"sekisho/internal/evidence"
+	"sekisho/internal/mail"
+	"sekisho/internal/restrict"
+	"sekisho/internal/site"
+	"sekisho/internal/zone"
+)
+
+// peerCase is one session with one sender and some recipients.
+type peerCase struct {
+	Name, Addr, Reverse string // XCLIENT's
+	Login               string
+	Helo                string
+	UTF8                bool   // MAIL with SMTPUTF8
+	Sender              string // as in MAIL FROM:<...>
+	Recipients          []string
+}
+
+func (c peerCase) lines() []string {
+	x := "XCLIENT NAME=" + c.Name + " ADDR=" + c.Addr + " REVERSE_NAME=" + c.Reverse
+	if c.Login != "" {
+		x += " LOGIN=" + c.Login
+	}
+	out := []string{x}
+	if c.Helo != "" {
+		out = append(out, "EHLO "+c.Helo)
+	}
+	mail := "MAIL FROM:<" + c.Sender + ">"
+	if c.UTF8 {
+		mail += " SMTPUTF8"
+	}
+	out = append(out, mail)
+	for _, r := range c.Recipients {
+		out = append(out, "RCPT TO:<"+r+">")
+	}
+	return append(out, "QUIT")
+}
+
+// TestAgainstPostfix plays random sessions against random restriction lists to
+// the Postfix installed here and compares replies and log lines with Eval's.
+func TestAgainstPostfix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays to a real Postfix")
+	}
+	if _, err := exec.LookPath("postfix"); err != nil || os.Getuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root and postfix")
+		}
+		t.Skip("needs root and postfix")
+	}
+	variants, sessions, seed := number("PEER_VARIANTS", 30), number("PEER_SESSIONS", 30), number("PEER_SEED", 1)
+	g := generator{rand.New(rand.NewSource(int64(seed)))}
+	files := g.files(variants)
+	w, err := sandbox.Start(rolePostfix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	var none peerReply
+	if err := w.Call(peerRequest{Files: files, Zone: peerZone}, &none); err != nil {
+		t.Fatal(err)
+	}
+	ours := newOurs(t, files)
+	for v := range variants {
+		if ours.refusesToStart(v) {
+			continue
+		}
+		for range sessions {
+			pc := g.session()
+			var theirs peerReply
+			if err := w.Call(peerRequest{Port: firstPort + v, Case: pc}, &theirs); err != nil {
+				t.Fatal(err)
+			}
+			ours.compare(t, v, pc, theirs)
+		}
+	}
+}
+
+func number(env string, def int) int {
+	if n, err := strconv.Atoi(os.Getenv(env)); err == nil {
+		return n
+	}
+	return def
+}
+
+// ours is the same site under Eval.
+type ours struct {
+	site *site.Site
+	zone *zone.Zone
+}
+
+func newOurs(t *testing.T, files map[string]string) *ours {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := site.Load(dir, site.Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	z, err := zone.Parse("zone", strings.NewReader(peerZone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ours{s, z}
+}
+
+// refusesToStart reports whether a service does not refuse to relay: Postfix
+// would not answer there.
+func (o *ours) refusesToStart(v int) bool {
+	name := o.site.Services[v].Entry.Name
+	return slices.ContainsFunc(o.site.Problems, func(p site.Problem) bool {
+		return p.Service == name && strings.Contains(p.What, "at least one working instance")
+	})
+}
+
+func (o *ours) world() *evidence.World {
+	return &evidence.World{Query: o.zone.Query, Lookup: o.site.Tables.Lookup, Clock: clock.System{}}
+}
+
+func (o *ours) compare(t *testing.T, v int, pc peerCase, theirs peerReply) {
+	t.Helper()
+	replies, notes := o.play(o.site.Services[v], pc)
+	said := slices.Clone(theirs.Replies)
+	log := theirLog(theirs.Log)
+	if slices.Equal(replies, said) && slices.Equal(notes, log) {
+		return
+	}
+	var lists []string
+	for _, l := range o.site.Services[v].Entry.Overrides {
+		lists = append(lists, "  "+l.Name+" = "+l.Value)
+	}
+	theirs.Log, notes = append(said, log...), append(replies, notes...)
+	same := 0
+	for same < len(notes) && same < len(theirs.Log) && notes[same] == theirs.Log[same] {
+		same++
+	}
+	t.Errorf("seed variant %d\n%s\n%+v\nfirst difference, Postfix:\n  %s\nSekisho:\n  %s", v, strings.Join(lists, "\n"), pc,
+		strings.Join(theirs.Log[same:], "\n  "), strings.Join(notes[same:], "\n  "))
+}
+
+// play is what smtpd does around the decisions.
+func (o *ours) play(s site.Service, pc peerCase) (replies, notes []string) {
+	src := evidence.NewSession(context.Background(), o.world())
+	f := pc.facts()
+	if !s.Config.Bool("smtpd_sasl_auth_enable") {
+		f.SASLUsername = "" // 3.7 does not take XCLIENT's word then, 3.8 does
+	}
+	carry := restrict.Carry{}
+	decide := func(stage restrict.Stage, state string) mail.Reply {
+		f.ProtocolState = state
+		out := s.Program.Decide(stage, &f, src, carry)
+		for _, n := range out.Notes {
+			if keepNote(n.Text) {
+				notes = append(notes, strings.ReplaceAll(n.Text, o.site.Config.Dir, "/etc/postfix"))
+			}
+		}
+		carry = out.Carry
+		return out.Reply
+	}
+	soft := s.Config.Bool("soft_bounce")
+	fails := func(text string) {
+		if soft && text[0] == '5' {
+			i := strings.IndexByte(text, ' ') + 1
+			text = "4" + text[1:i] + "4" + text[i+1:]
+		}
+		replies = append(replies, text)
+	}
+	helo := f.HeloName
+	denied := func(r mail.Reply) bool {
+		if r.Closes() {
+			replies = append(replies, "closed")
+		} else if !r.IsZero() {
+			for range 1 + len(pc.Recipients) {
+				fails("503 5.7.0 Error: access denied for " + f.NameAddr())
+			}
+		}
+		return !r.IsZero()
+	}
+	seen := f
+	f = mail.Facts{
+		ClientName: "localhost", ClientNameStatus: mail.NameOK, ClientAddress: "127.0.0.1",
+		ReverseClientName: "localhost", ReverseClientNameStatus: mail.NameOK, ProtocolName: "SMTP",
+	}
+	if denied(decide(restrict.StageConnect, "CONNECT")) {
+		return replies, notes
+	}
+	f = seen
+	f.HeloName = ""
+	if denied(decide(restrict.StageConnect, "XCLIENT")) {
+		return replies, notes
+	}
+	if f.HeloName = helo; helo != "" {
+		if r := decide(restrict.StageHelo, "EHLO"); r.IsZero() {
+			f.ProtocolName = "ESMTP"
+		} else {
+			f.HeloName = ""
+		}
+	}
+	closed := false
+	reply := func(r mail.Reply, ok string) bool {
+		closed = r.Closes()
+		if r.IsZero() {
+			replies = append(replies, ok)
+			return true
+		}
+		replies = append(replies, r.String())
+		return false
+	}
+	f.SenderKnown, f.Sender = true, internal(pc.Sender)
+	f.SMTPUTF8 = pc.UTF8
+	if pc.Sender != "" && o.invalid(src, &f, "", f.Sender) {
+		fails("501 5.1.7 Bad sender address syntax")
+		f.SenderKnown, f.SMTPUTF8 = false, false
+	} else if !reply(decide(restrict.StageMail, "MAIL"), "250 2.1.0 Ok") {
+		f.SenderKnown, f.SMTPUTF8, carry = false, false, carry.EndTransaction()
+	}
+	for _, rcpt := range pc.Recipients {
+		if closed {
+			return append(replies, "closed"), notes
+		}
+		if !f.SenderKnown {
+			fails("503 5.5.1 Error: need MAIL command")
+			continue
+		}
+		f.RecipientKnown, f.Recipient = true, internal(rcpt)
+		if f.Recipient == "" || o.invalid(src, &f, f.Sender, f.Recipient) {
+			fails("501 5.1.3 Bad recipient address syntax")
+		} else if reply(decide(restrict.StageRcpt, "RCPT"), "250 2.1.5 Ok") {
+			f.QueueID = "QID"
+			f.RecipientCount++
+		}
+		f.RecipientKnown = false
+	}
+	return replies, notes
+}
+
+// invalid is what smtpd tests before it asks the restrictions.
+func (o *ours) invalid(src evidence.Source, f *mail.Facts, sender, addr string) bool {
+	res := o.site.Resolver.Resolve(src, sender, addr)
+	_, domain, _ := mail.SplitAddress(res.Recipient)
+	return res.Invalid || !f.SMTPUTF8 && domain != mail.ASCIIDomain(domain)
+}
+
+func (c peerCase) facts() mail.Facts {
+	f := mail.Facts{
+		ClientName: c.Name, ClientNameStatus: mail.NameOK, ClientAddress: strings.TrimPrefix(c.Addr, "IPV6:"),
+		ReverseClientName: c.Reverse, ReverseClientNameStatus: mail.NameOK,
+		HeloName: c.Helo, SASLUsername: c.Login, ProtocolName: "SMTP",
+	}
+	if c.Helo == "" {
+		f.ProtocolName = "SMTP"
+	}
+	f.ClientName, f.ClientNameStatus = xclientName(c.Name)
+	f.ReverseClientName, f.ReverseClientNameStatus = xclientName(c.Reverse)
+	return f
+}
+
+func xclientName(s string) (string, mail.NameStatus) {
+	switch s {
+	case "[UNAVAILABLE]":
+		return "unknown", mail.NamePerm
+	case "[TEMPUNAVAIL]":
+		return "unknown", mail.NameTemp
+	}
+	return s, mail.NameOK
+}
+
+// internal reads an address as smtpd does between its angle brackets.
+func internal(addr string) string {
+	if strings.HasPrefix(addr, "@") {
+		if _, rest, ok := strings.Cut(addr, ":"); ok {
+			addr = rest
+		}
+	}
+	var b strings.Builder
+	for _, tok := range mail.ScanAddress(addr) {
+		switch tok.Kind {
+		case mail.Literal:
+			b.WriteString("[" + tok.Text + "]")
+		case mail.Comment:
+		default:
+			b.WriteString(tok.Text)
+		}
+	}
+	return b.String()
+}
+
+var (
+	logHead = regexp.MustCompile(`^\S+ +\d+ \S+ \S+ postfix/smtpd\[\d+\]: `)
+	queueID = regexp.MustCompile(`^[0-9A-F]{6,}: `)
+)
+
+// theirLog keeps the lines of smtpd that decisions leave.
+func theirLog(lines []string) []string {
+	var out []string
+	for _, l := range lines {
+		head := logHead.FindString(l)
+		if head == "" {
+			continue
+		}
+		l = strings.TrimPrefix(l[len(head):], "warning: ")
+		if strings.HasPrefix(l, "connect from") {
+			out = nil // what a process says when it starts
+		}
+		l = queueID.ReplaceAllString(l, "QID: ")
+		if keepNote(l) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+var unkept = []string{
+	"connect from", "disconnect from", "QID: client=", "RBL lookup error", "Illegal address syntax from", "lost connection",
+	"do not list domain", "numeric domain name", "malformed domain name", "valid_hostname", "lookup failure", "lookup error for",
+	"valid_ipv4_hostaddr", "valid_ipv6_hostaddr", "dict_texthash", "table lookup problem", "valid_utf8", "midna_domain",
+	"sender_login", "using backwards",
+}
+
+func keepNote(l string) bool {
+	return !slices.ContainsFunc(unkept, func(s string) bool { return strings.Contains(l, s) })
+}
