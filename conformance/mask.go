@@ -13,6 +13,7 @@ var (
 	logID       = regexp.MustCompile(`^\S+: (?:warning: )?([0-9A-F]{6,}): `)
 	replyID     = regexp.MustCompile(`queued as ([0-9A-F]{6,})`)
 	numberedID  = regexp.MustCompile(`^\S+: (?:warning: )?<ID(\d+)>: `)
+	outcome     = regexp.MustCompile(`: <ID\d+>: to=<.*, status=\w+ `)
 	maskedID    = regexp.MustCompile(`queued as \S+`)
 	dateText    = regexp.MustCompile(`(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [ \d]\d (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d [+-]\d{4} \(\w+\)`)
 	messageID   = regexp.MustCompile(`\b\d{14}\.(<ID\d+>@)`)
@@ -127,15 +128,24 @@ func (m *mask) steps(steps []Step) []Step {
 }
 
 // byService sorts log lines by the service that wrote them, and outside of smtpd
-// by message; it leaves the order within. Processes that work at the same time,
-// or on several messages, log in any order.
+// by message and the outcomes of recipients; it leaves the order within. Processes
+// that work at the same time, or on several messages, log in any order.
 func byService(log []string) []string {
 	out := slices.Clone(log)
 	slices.SortStableFunc(out, func(a, b string) int {
 		sa, sb := serviceOf(a), serviceOf(b)
-		return cmp.Or(cmp.Compare(rank(sa), rank(sb)), cmp.Compare(sa, sb), cmp.Compare(messageOf(a), messageOf(b)))
+		return cmp.Or(cmp.Compare(rank(sa), rank(sb)), cmp.Compare(sa, sb), cmp.Compare(messageOf(a), messageOf(b)),
+			cmp.Compare(outcomeOf(a), outcomeOf(b)))
 	})
 	return out
+}
+
+// outcomeOf is the whole line if it tells the outcome of a recipient.
+func outcomeOf(line string) string {
+	if outcome.MatchString(line) {
+		return line
+	}
+	return ""
 }
 
 func serviceOf(line string) string {

@@ -21,8 +21,10 @@ type logFile struct {
 // logPrefix is what precedes the text of a line: date, host, service, pid.
 var logPrefix = regexp.MustCompile(`^\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ (postfix/\S+)\[\d+\]: `)
 
-// housekeeping are services whose lines belong to no dialogue.
-var housekeeping = regexp.MustCompile(`^postfix/(?:master|postfix-script|postlog|postlogd|postsuper|anvil|scache|tlsmgr|pickup|sekisho): `)
+// housekeeping are lines that belong to no dialogue: of services that serve none,
+// and about the clock of the machine.
+var housekeeping = regexp.MustCompile(`^postfix/(?:(?:master|postfix-script|postlog|postlogd|postsuper|anvil|scache|tlsmgr|pickup|sekisho): ` +
+	`|\w+: warning: (?:file system clock is|resetting file time stamps))`)
 
 // next returns the complete lines that were added since the last call, in the
 // form of a transcript.

@@ -82,7 +82,7 @@ func (postfix) start() error {
 			return err
 		}
 	}
-	return nil
+	return awaitListener("127.0.0.1:25")
 }
 
 // run runs a command of words without quoting. Its output goes to a file: a

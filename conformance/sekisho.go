@@ -1,14 +1,21 @@
 package conformance
 
 import (
+	"cmp"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
+	"syscall"
+
+	"sekisho/internal/clock"
+	"sekisho/internal/queue"
 )
 
 const (
 	roleSekisho    = "sekisho"
 	binaryVariable = "SEKISHO_BINARY"
+	spool          = "/var/spool/postfix/sekisho"
 )
 
 // sekisho is ours, with its embedded accounts.
@@ -27,11 +34,59 @@ func (s *sekisho) start() error {
 	if err := s.serve.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", s.serve.Path, err)
 	}
-	return nil
+	return awaitListener("127.0.0.1:25")
+}
+
+func (s *sekisho) stop() error {
+	if err := s.serve.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return s.serve.Wait()
 }
 
 func (s *sekisho) idle() bool { return true }
 
-func (s *sekisho) queue() ([]string, error) { return nil, nil }
+// queue stops the server when its spool is not empty: the spool is one process's
+// alone, and so is looking into it.
+func (s *sekisho) queue() ([]string, error) {
+	files, err := os.ReadDir(spool + "/messages")
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	if err := s.stop(); err != nil {
+		return nil, fmt.Errorf("stopping sekisho: %w", err)
+	}
+	q, err := queue.Open(spool, queue.Options{Clock: clock.System{}, Log: slog.Default()})
+	if err != nil {
+		return nil, err
+	}
+	defer q.Close()
+	var lines []string
+	for _, i := range q.List() {
+		lines = append(lines, infoLines(i)...)
+	}
+	return lines, nil
+}
 
-func (s *sekisho) clear() error { return nil }
+// infoLines says of one message what postqueue would.
+func infoLines(i queue.Info) []string {
+	state, env := "deferred", i.Message.Envelope()
+	if i.Held {
+		state = "hold"
+	}
+	var lines []string
+	for n, r := range env.Recipients {
+		if !i.Message.Progress()[n].Done() {
+			lines = append(lines, fmt.Sprintf("%s from=%s rcpt=%s", state, cmp.Or(env.Sender, "MAILER-DAEMON"), r.Address))
+		}
+	}
+	return lines
+}
+
+// clear empties the spool and starts the server again.
+func (s *sekisho) clear() error {
+	if err := os.RemoveAll(spool + "/messages"); err != nil {
+		return err
+	}
+	return s.start()
+}

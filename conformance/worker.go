@@ -26,6 +26,7 @@ type reply struct {
 type server interface {
 	// settings is what main.cf says for this server alone.
 	settings() string
+	// start returns when the server listens.
 	start() error
 	// idle says whether nothing is on its way into the queue or out of it.
 	idle() bool
@@ -86,7 +87,7 @@ func (w *worker) up() error {
 		log, _ := os.ReadFile(mailLog)
 		return fmt.Errorf("%w\n%s", err, log)
 	}
-	return awaitListener("127.0.0.1:25")
+	return nil
 }
 
 // dialogue plays one dialogue and collects all that came of it.
