@@ -3,6 +3,7 @@ package cleanup
 import (
 	"strings"
 
+	"sekisho/internal/mail"
 	"sekisho/internal/mimestate"
 	"sekisho/internal/tok822"
 )
@@ -173,14 +174,19 @@ func (m *Message) rewriteHeader(h header, line string) (string, bool) {
 	changed := false
 	for _, a := range list.Addresses() {
 		before := a.External()
-		addr := m.rewriter.Rewrite(a.Internal())
-		if m.maps && h.flags&hasSender != 0 {
-			addr = m.mapHeader(&s.senderCanonical, headerSender, addr)
-		} else if m.maps {
-			addr = m.mapHeader(&s.recipientCanonical, headerRecipient, addr)
+		if before == "" {
+			continue
 		}
-		a.Set(addr)
-		changed = changed || a.External() != before
+		after := m.rewriter.RewriteExternal(before)
+		addr := mail.JoinTokens(mail.ScanAddress(after))
+		mapped := addr
+		if m.maps && h.flags&hasSender != 0 {
+			mapped = m.mapHeader(&s.senderCanonical, headerSender, addr)
+		} else if m.maps {
+			mapped = m.mapHeader(&s.recipientCanonical, headerRecipient, addr)
+		}
+		a.Set(mapped)
+		changed = changed || after != before || mapped != addr
 	}
 	if !changed {
 		return line, false

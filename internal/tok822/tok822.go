@@ -60,13 +60,21 @@ func (a *Address) Internal() string {
 // External returns the address as it was written, without white space.
 func (a *Address) External() string {
 	if a.set {
-		return mail.Quote(a.internal)
+		return quote(a.internal)
 	}
 	var b strings.Builder
 	for _, t := range a.tokens {
 		write(&b, t)
 	}
 	return b.String()
+}
+
+// quote is mail.Quote, with the empty address as a quoted string.
+func quote(addr string) string {
+	if addr == "" {
+		return `""`
+	}
+	return mail.Quote(addr)
 }
 
 // Set replaces the address by one in internal form.

@@ -29,6 +29,7 @@ type headerWriter struct {
 	b        strings.Builder
 	start    int
 	addr     *Address
+	empty    bool // the address is <>
 	addrLen  int
 	stripped []string
 }
@@ -38,14 +39,15 @@ func (w *headerWriter) token(t node, after *node) {
 	case t.is(','):
 		w.enforce()
 		w.b.WriteString(",\n")
-		w.start, w.addr, w.addrLen = w.b.Len(), nil, 0
+		w.start, w.addr, w.addrLen, w.empty = w.b.Len(), nil, 0, false
 		return
 	case t.addr != nil:
-		s := mail.Quote(t.addr.Internal())
+		s := quote(t.addr.Internal())
 		w.b.WriteString(s)
 		w.addr, w.addrLen = t.addr, len(s)
 	case t.is('<') && after != nil && after.is('>'):
-		w.addr, w.addrLen = &Address{set: true}, 0
+		w.addr, w.addrLen = nil, 0
+		w.empty = true
 		w.b.WriteByte('<')
 	case t.group:
 		w.b.WriteByte(':')
@@ -59,13 +61,17 @@ func (w *headerWriter) token(t node, after *node) {
 
 // enforce reduces the element just written to its address if it is too long.
 func (w *headerWriter) enforce() {
-	if w.addr == nil || w.b.Len()-w.addrLen <= w.start+maxNonAddress {
+	if w.addr == nil && !w.empty || w.b.Len()-w.addrLen <= w.start+maxNonAddress {
 		return
 	}
 	all := w.b.String()
 	w.stripped = append(w.stripped, all[w.start:])
 	w.b.Reset()
-	w.b.WriteString(all[:w.start] + "<" + mail.Quote(w.addr.Internal()) + ">")
+	w.b.WriteString(all[:w.start] + "<")
+	if w.addr != nil {
+		w.b.WriteString(quote(w.addr.Internal()))
+	}
+	w.b.WriteByte('>')
 }
 
 func next(nodes []node, i int) *node {
