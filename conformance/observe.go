@@ -61,7 +61,8 @@ func unescapeBackslash(s string) string { return strings.ReplaceAll(s, `\\`, `\`
 type progress struct {
 	connections int // that ended
 	messages    map[string]*message
-	dropped     bool // something was discarded or held on purpose
+	dropped     map[string]bool // discarded or held on purpose
+	dropNext    bool            // the message that begins next is
 }
 
 type message struct {
@@ -75,18 +76,17 @@ var (
 	removed      = regexp.MustCompile(`^postfix/qmgr: (\w+): removed$`)
 	tried        = regexp.MustCompile(`: ([0-9A-F]+): to=<.*, status=(\w+) `)
 	notified     = regexp.MustCompile(`notification: ([0-9A-F]+)$`)
-	droppedLine  = regexp.MustCompile(`: (?:discard|hold): `)
+	begun        = regexp.MustCompile(`^postfix/\w+: (\w+): client=`)
+	dropped      = regexp.MustCompile(`: (\w+): (?:discard|hold): `)
 )
 
 func progressOf(log []string) *progress {
-	p := &progress{messages: map[string]*message{}}
+	p := &progress{messages: map[string]*message{}, dropped: map[string]bool{}}
 	for _, l := range log {
 		if disconnected.MatchString(l) {
 			p.connections++
 		}
-		if droppedLine.MatchString(l) {
-			p.dropped = true
-		}
+		p.noteDropped(l)
 		if f := queued.FindStringSubmatch(l); f != nil {
 			fmt.Sscan(f[2], &p.message(f[1]).recipients)
 		} else if f := removed.FindStringSubmatch(l); f != nil {
@@ -100,6 +100,18 @@ func progressOf(log []string) *progress {
 		}
 	}
 	return p
+}
+
+// noteDropped takes down which messages will not be queued, or not be delivered,
+// by a decision that is logged. The decision can come before the message has an
+// id.
+func (p *progress) noteDropped(line string) {
+	if f := dropped.FindStringSubmatch(line); f != nil {
+		p.dropped[f[1]] = true
+		p.dropNext = p.dropNext || f[1] == "NOQUEUE"
+	} else if f := begun.FindStringSubmatch(line); f != nil && p.dropNext {
+		p.dropped[f[1]], p.dropNext = true, false
+	}
 }
 
 func (p *progress) message(id string) *message {
@@ -116,7 +128,7 @@ func (p *progress) done(said []Step) bool {
 		return false
 	}
 	for _, s := range said {
-		if f := replyID.FindSubmatch(s.Data); s.Kind == Reply && f != nil && !p.dropped {
+		if f := replyID.FindSubmatch(s.Data); s.Kind == Reply && f != nil && !p.dropped[string(f[1])] {
 			p.message(string(f[1]))
 		}
 	}
@@ -129,25 +141,46 @@ func (p *progress) done(said []Step) bool {
 }
 
 // follow collects the log until the dialogue is done and the server is idle.
-func (l *logFile) follow(said []Step, idle func() bool) ([]string, error) {
+func (l *logFile) follow(said []Step, from server) ([]string, error) {
 	var log []string
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		quiet := idle() // before the log is read: what was done is in it
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		quiet := from.idle() // before the log is read: what was done is in it
 		lines, err := l.next()
 		if err != nil {
 			return log, err
 		}
 		log = append(log, lines...)
 		if quiet && progressOf(log).done(said) {
-			return log, nil
+			rest, err := l.upTo(from.mark)
+			return append(log, rest...), err
 		}
 		if time.Now().After(deadline) {
 			return append(log, "(the server did not log the end of the dialogue within 20 s)"), nil
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// upTo has the server write a mark into its log and returns the lines before it.
+func (l *logFile) upTo(mark func() error) ([]string, error) {
+	if err := mark(); err != nil {
+		return nil, err
+	}
+	var log []string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		lines, err := l.next()
+		if err != nil {
+			return log, err
+		}
+		log = append(log, lines...)
+		if n := len(log); n > 0 && log[n-1] == markText {
+			return log[:n-1], nil
+		}
+	}
+	return log, fmt.Errorf("%q did not arrive in the log within 20 s", markText)
+}
+
+// markText is the line of a mark.
+const markText = "postfix/conformance: the dialogue is over"
 
 // takeMail reads and removes the messages delivered below base. A file that is
 // not its recipient's alone is remarked upon.

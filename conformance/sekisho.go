@@ -46,6 +46,18 @@ func (s *sekisho) stop() error {
 
 func (s *sekisho) idle() bool { return true }
 
+// mark writes the log itself: the server, one process, has written what it had
+// to say.
+func (s *sekisho) mark() error {
+	log, err := os.OpenFile(mailLog, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	_, err = log.WriteString(markLine)
+	return err
+}
+
 // queue stops the server when its spool is not empty: the spool is one process's
 // alone, and so is looking into it.
 func (s *sekisho) queue() ([]string, error) {

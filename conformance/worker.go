@@ -30,6 +30,9 @@ type server interface {
 	start() error
 	// idle says whether nothing is on its way into the queue or out of it.
 	idle() bool
+	// mark writes markText into the log, after all that the server has logged
+	// so far: Postfix logs by way of another process.
+	mark() error
 	// queue lists what is left in the queue, one line a recipient.
 	queue() ([]string, error)
 	// clear empties the queue.
@@ -117,7 +120,7 @@ func (w *worker) dialogue(r request) (reply, error) {
 
 // collect fills in what the server logged, delivered, relayed and kept.
 func (w *worker) collect(seen *Transcript) (err error) {
-	log, err := w.log.follow(seen.Steps, w.server.idle)
+	log, err := w.log.follow(seen.Steps, w.server)
 	if err != nil {
 		return err
 	}
