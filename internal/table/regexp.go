@@ -1,7 +1,6 @@
 package table
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -13,155 +12,208 @@ import (
 // parseRegexpRule reads one rule of a regexp or pcre table:
 //
 //	[!]/pattern/[flags] result
+//	[!]/pattern/[flags]![!]/pattern/[flags] result     (regexp only)
 //	if [!]/pattern/[flags]
 //	endif
-func parseRegexpRule(typ, text string) (rule, error) {
-	var r rule
-	low := strings.ToLower(text)
-	switch word, rest := cutSpace(low); {
-	case word == "endif":
-		return rule{kind: ruleEndif}, nil
-	case strings.HasPrefix(low, "if") && len(low) > 2 && !isAlnum(low[2]):
-		r.kind = ruleIf
-		text = strings.TrimSpace(text[2:])
-	case word == "if":
-		return r, fmt.Errorf("no pattern after IF in %q", rest)
+func parseRegexpRule(r *ruleReader, text string) (rule, bool) {
+	if rest, ok := keyword(text, "endif"); ok {
+		if rest != "" {
+			r.odd(r.line, "ignoring extra text after ENDIF")
+		}
+		return r.endif()
 	}
-	for strings.HasPrefix(text, "!") {
-		r.negate = !r.negate
-		text = strings.TrimLeft(text[1:], " \t")
+	if rest, ok := keyword(text, "if"); ok {
+		return r.condition(rest)
 	}
-	pattern, flags, rest, err := cutPattern(text)
+	if text == "" || isAlnum(text[0]) {
+		return r.reject("ignoring unrecognized request")
+	}
+	return r.replacement(text)
+}
+
+func (r *ruleReader) condition(text string) (rule, bool) {
+	p, rest, ok := r.pattern(text)
+	if !ok {
+		return rule{}, false
+	}
+	if rest != "" {
+		r.odd(r.line, "ignoring extra text after IF")
+	}
+	match, _, err := p.compile(r.typ)
 	if err != nil {
-		return r, err
+		return r.reject(err.Error())
 	}
-	var groups int
-	if typ == "pcre" {
-		r.match, groups, err = compilePCRE(pattern, flags)
+	return rule{kind: ruleIf, match: match}, true
+}
+
+func (r *ruleReader) replacement(text string) (rule, bool) {
+	first, rest, ok := r.pattern(text)
+	if !ok {
+		return rule{}, false
+	}
+	second := pattern{}
+	if strings.HasPrefix(rest, "!") && first.adjoined {
+		if second, rest, ok = r.pattern(rest); !ok {
+			return rule{}, false
+		}
+	}
+	if rest == "" {
+		r.odd(r.line, "no replacement text: using empty string")
+	}
+	result, highest, ok := r.result(rest)
+	if !ok {
+		return rule{}, false
+	}
+	if highest > 0 && first.negate {
+		return r.skip("$number found in negative match replacement text")
+	}
+	match, groups, err := first.compile(r.typ)
+	if err == nil && second.adjoined {
+		match, err = both(match, second, r.typ)
+	}
+	if err != nil {
+		return r.reject(err.Error())
+	}
+	if highest > groups {
+		return r.skip(fmt.Sprintf("out of range replacement index \"%d\"", highest))
+	}
+	return rule{match: match, result: result}, true
+}
+
+// result reads the replacement text.
+func (r *ruleReader) result(text string) (pieces []piece, highest int, ok bool) {
+	pieces, highest, err := parseResult(text)
+	if err == nil {
+		return pieces, highest, true
+	}
+	problem := err.Error()
+	if !r.o.Tolerant {
+		_, ok = r.reject(problem)
+		return nil, 0, ok
+	}
+	if strings.Contains(problem, "replacement index") {
+		if r.typ == "pcre" {
+			problem = strings.Replace(problem, "out-of-range", "out of range", 1)
+		}
+		r.odd(r.line, problem)
 	} else {
-		r.match, groups, err = compileRegexp(pattern, flags)
+		r.o.Log.Warn(problem)
 	}
-	if err != nil {
-		return r, fmt.Errorf("/%s/: %w", pattern, err)
-	}
-	if typ == "regexp" && r.kind == ruleMatch && strings.HasPrefix(rest, "!") {
-		if rest, err = r.butNot(rest); err != nil {
-			return r, err
-		}
-	}
-	r.result, r.groups = rest, groups
-	return r, r.checkReferences()
+	_, ok = r.skip(errReplacement.Error())
+	return nil, 0, ok
 }
 
-// butNot reads the second half of the older form "/a/!/b/ result": a matches
-// and b does not.
-func (r *rule) butNot(text string) (rest string, err error) {
-	pattern, flags, rest, err := cutPattern(strings.TrimLeft(text[1:], " \t"))
+// both is a match of the first pattern together with what the second one says.
+func both(first matcher, p pattern, typ string) (matcher, error) {
+	second, _, err := p.compile(typ)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	not, _, err := compileRegexp(pattern, flags)
-	if err != nil {
-		return "", err
-	}
-	match := r.match
-	r.match = func(key string) ([]string, bool, error) {
-		g, ok, err := match(key)
+	return func(key string) ([]string, bool, error) {
+		groups, ok, err := first(key)
 		if !ok || err != nil {
-			return g, ok, err
+			return nil, false, err
 		}
-		_, hit, err := not(key)
-		return g, !hit, err
-	}
-	return rest, nil
+		_, ok, err = second(key)
+		return groups, ok, err
+	}, nil
 }
 
-// checkReferences refuses a result that names a group the pattern has not.
-func (r *rule) checkReferences() error {
-	return eachReference(r.result, func(_ string, n int) error {
-		switch {
-		case n >= 0 && r.negate:
-			return errors.New("$number found in negative match replacement text")
-		case n > r.groups:
-			return fmt.Errorf("text substitution $%d: the pattern has only %d groups", n, r.groups)
-		}
-		return nil
-	})
+// pattern is "[!]/text/flags" as written.
+type pattern struct {
+	text     string
+	flags    string
+	negate   bool
+	adjoined bool // a second pattern may follow, or this is it
 }
 
-// cutPattern splits "/pattern/flags rest"; any character that is neither a
-// letter, a digit nor white space delimits.
-func cutPattern(text string) (pattern, flags, rest string, err error) {
+// flagsOf are the flags of each kind of table.
+var flagsOf = map[string]string{"regexp": "imx", "pcre": "imsxAEUX"}
+
+// pattern cuts one pattern off the front of a rule. Any character may delimit.
+func (r *ruleReader) pattern(text string) (p pattern, rest string, ok bool) {
+	p.negate, text = negation(text)
 	if text == "" {
-		return "", "", "", errors.New("no regexp pattern (write /pattern/flags result)")
+		_, ok = r.skip("no regexp")
+		return p, "", ok
 	}
-	delim := text[0]
-	if isAlnum(delim) || delim == ' ' || delim == '\t' {
-		return "", "", "", fmt.Errorf("the pattern %q does not begin with a delimiter such as /", text)
+	delimiter := text[0]
+	end := 1
+	for end < len(text) && text[end] != delimiter {
+		if text[end] == '\\' {
+			end++
+		}
+		end++
 	}
-	var b strings.Builder
-	for i := 1; i < len(text); i++ {
-		switch {
-		case text[i] == '\\' && i+1 < len(text):
-			if text[i+1] != delim {
-				b.WriteByte('\\')
-			} else if strings.IndexByte(`.^$*+?()[]{}|`, delim) >= 0 {
-				b.WriteByte('\\')
-			}
-			i++
-			b.WriteByte(text[i])
-		case text[i] == delim:
-			rest = text[i+1:]
-			n := 0
-			for n < len(rest) && isAlnum(rest[n]) {
-				n++
-			}
-			return b.String(), rest[:n], strings.TrimSpace(rest[n:]), nil
-		default:
-			b.WriteByte(text[i])
+	if end >= len(text) {
+		verb := "skipping"
+		if r.typ == "pcre" {
+			verb = "ignoring"
+		}
+		r.lost(r.line, fmt.Sprintf("no closing regexp delimiter %q", string(delimiter)), ": "+verb+" this rule")
+		return p, "", false
+	}
+	p.text, rest = text[1:end], text[end+1:]
+	stop := blank
+	if r.typ == "regexp" {
+		stop += "!"
+	}
+	if n := strings.IndexAny(rest, stop); n >= 0 {
+		p.flags, rest = rest[:n], rest[n:]
+	} else {
+		p.flags, rest = rest, ""
+	}
+	p.adjoined = r.typ == "regexp"
+	if strings.HasPrefix(rest, " ") || strings.HasPrefix(rest, "\t") {
+		p.adjoined = false
+	}
+	for _, f := range []byte(p.flags) {
+		if strings.IndexByte(flagsOf[r.typ], f) < 0 {
+			_, ok = r.skip(fmt.Sprintf("unknown regexp option \"%c\"", f))
+			return p, "", ok
+		}
+		if f == 'X' {
+			r.odd(r.line, `ignoring obsolete regexp option "X"`)
 		}
 	}
-	return "", "", "", fmt.Errorf("no closing delimiter %q", string(delim))
+	return p, strings.Trim(rest, blank), true
 }
 
-func isAlnum(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+// compile returns the matcher, with the negation in it, and how many groups the
+// pattern has.
+func (p pattern) compile(typ string) (matcher, int, error) {
+	m, groups, err := compileRegexp(p.text, p.flags)
+	if typ == "pcre" {
+		m, groups, err = compilePCRE(p.text, p.flags)
+	}
+	if err != nil || !p.negate {
+		return m, groups, err
+	}
+	return func(key string) ([]string, bool, error) {
+		_, ok, err := m(key)
+		return nil, !ok && err == nil, err
+	}, groups, nil
 }
 
-func compilePCRE(pattern, flags string) (matcher, int, error) {
+func compilePCRE(text, flags string) (matcher, int, error) {
 	opts := pcre.Caseless | pcre.DotAll
 	for _, f := range flags {
-		switch f {
-		case 'i':
-			opts ^= pcre.Caseless
-		case 's':
-			opts ^= pcre.DotAll
-		case 'm':
-			opts ^= pcre.MultiLine
-		case 'x':
-			opts ^= pcre.Extended
-		case 'A':
-			opts ^= pcre.Anchored
-		case 'E':
-			opts ^= pcre.DollarEndOnly
-		case 'U':
-			opts ^= pcre.Ungreedy
-		case 'X': // PCRE2 is always that strict
-		default:
-			return nil, 0, fmt.Errorf("unknown regexp option %q (use some of i s m x A E U X)", string(f))
-		}
+		opts ^= map[rune]pcre.Option{
+			'i': pcre.Caseless, 's': pcre.DotAll, 'm': pcre.MultiLine, 'x': pcre.Extended,
+			'A': pcre.Anchored, 'E': pcre.DollarEndOnly, 'U': pcre.Ungreedy,
+		}[f]
 	}
-	re, err := pcre.Compile(pattern, opts)
+	re, err := pcre.Compile(text, opts)
 	if err != nil {
 		return nil, 0, err
 	}
 	return re.Match, re.Groups(), nil
 }
 
-// compileRegexp compiles a POSIX pattern as the C library would read it:
+// compileRegexp compiles a POSIX pattern as the C library reads it: bytes,
 // leftmost-longest, extended unless flag x. What Go's regexp can't do (back
-// references, word boundaries, basic syntax) goes to PCRE.
-func compileRegexp(pattern, flags string) (matcher, int, error) {
+// references, word boundaries, bytes above 127) goes to PCRE.
+func compileRegexp(text, flags string) (matcher, int, error) {
 	fold, multi, basic := true, false, false
 	for _, f := range flags {
 		switch f {
@@ -171,15 +223,13 @@ func compileRegexp(pattern, flags string) (matcher, int, error) {
 			multi = !multi
 		case 'x':
 			basic = !basic
-		default:
-			return nil, 0, fmt.Errorf("unknown regexp option %q (use some of i m x)", string(f))
 		}
 	}
-	perl, plain, err := fromPOSIX(pattern, basic)
+	perl, plain, err := fromPOSIX(text, basic)
 	if err != nil {
 		return nil, 0, err
 	}
-	if plain {
+	if plain && isASCII(text) {
 		if m, n, err := compileGo(perl, fold, multi); err == nil {
 			return m, n, nil
 		}
@@ -198,15 +248,17 @@ func compileRegexp(pattern, flags string) (matcher, int, error) {
 	return re.Match, re.Groups(), nil
 }
 
-func compileGo(pattern string, fold, multi bool) (matcher, int, error) {
-	f := syntax.ClassNL
+// compileGo compiles an ASCII pattern with Go's engine, whose time is linear in
+// the key's length.
+func compileGo(text string, fold, multi bool) (matcher, int, error) {
+	var f syntax.Flags
 	if fold {
 		f |= syntax.FoldCase
 	}
 	if !multi {
-		f |= syntax.DotNL | syntax.OneLine
+		f |= syntax.DotNL | syntax.OneLine | syntax.ClassNL
 	}
-	tree, err := syntax.Parse(pattern, f)
+	tree, err := syntax.Parse(text, f)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -216,117 +268,41 @@ func compileGo(pattern string, fold, multi bool) (matcher, int, error) {
 	}
 	re.Longest()
 	return func(key string) ([]string, bool, error) {
-		g := re.FindStringSubmatch(key)
+		if isASCII(key) {
+			g := re.FindStringSubmatch(key)
+			return g, g != nil, nil
+		}
+		g := re.FindStringSubmatch(widen(key))
+		for i := range g {
+			g[i] = narrow(g[i])
+		}
 		return g, g != nil, nil
 	}, re.NumSubexp(), nil
 }
 
-// fromPOSIX writes a POSIX pattern in Perl's syntax. plain is false when the
-// result needs more than Go's regexp offers.
-func fromPOSIX(p string, basic bool) (perl string, plain bool, err error) {
-	var b strings.Builder
-	plain = true
-	for i := 0; i < len(p); i++ {
-		switch c := p[i]; {
-		case c == '[':
-			class, n, err := bracket(p[i:])
-			if err != nil {
-				return "", false, err
-			}
-			b.WriteString(class)
-			i += n - 1
-		case c == '\\' && i+1 == len(p):
-			return "", false, errors.New("Trailing backslash")
-		case c == '\\':
-			i++
-			s, ok := escaped(p[i], basic)
-			plain = plain && ok
-			b.WriteString(s)
-		case basic && strings.IndexByte("+?(){}|", c) >= 0:
-			b.WriteByte('\\')
-			b.WriteByte(c)
-		case c == '{' && i+1 < len(p) && p[i+1] == ',':
-			b.WriteString("{0")
-		case !basic && c == '(' && i+1 < len(p) && p[i+1] == '?':
-			return "", false, errors.New("Invalid preceding regular expression")
-		case strings.IndexByte("*+?}", c) >= 0 && i+1 < len(p) && strings.IndexByte("?+", p[i+1]) >= 0 && !basic:
-			// a*? is a nested repetition here, not a lazy one
-			return "(?:" + b.String() + string(c) + ")" + p[i+1:], false, nil
-		default:
-			b.WriteByte(c)
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
 		}
 	}
-	return b.String(), plain, nil
+	return true
 }
 
-// escaped writes \c; ok is false when only PCRE understands the result.
-func escaped(c byte, basic bool) (s string, ok bool) {
-	if basic && strings.IndexByte("(){}|+?", c) >= 0 {
-		return string(c), true
+// widen makes a character of each byte, so that "." matches one of them.
+func widen(s string) string {
+	r := make([]rune, len(s))
+	for i := range r {
+		r[i] = rune(s[i])
 	}
-	switch c {
-	case 'w':
-		return "[[:alnum:]_]", true
-	case 'W':
-		return "[^[:alnum:]_]", true
-	case 's':
-		return "[[:space:]]", true
-	case 'S':
-		return "[^[:space:]]", true
-	case 'b', 'B':
-		return `\` + string(c), false
-	case '<':
-		return `\b(?=\w)`, false
-	case '>':
-		return `\b(?<=\w)`, false
-	case '`':
-		return `\A`, false
-	case '\'':
-		return `\z`, false
-	}
-	if '1' <= c && c <= '9' {
-		return `\` + string(c), false
-	}
-	if isAlnum(c) {
-		return string(c), true // an escaped letter is that letter
-	}
-	return `\` + string(c), true
+	return string(r)
 }
 
-// bracket copies a bracket expression, where POSIX takes a backslash
-// literally, and returns how long it is.
-func bracket(p string) (class string, n int, err error) {
-	var b strings.Builder
-	b.WriteByte('[')
-	i := 1
-	if i < len(p) && p[i] == '^' {
-		b.WriteByte('^')
-		i++
+// narrow undoes widen.
+func narrow(s string) string {
+	b := make([]byte, 0, len(s))
+	for _, r := range s {
+		b = append(b, byte(r))
 	}
-	for first := true; i < len(p); first = false {
-		switch c := p[i]; {
-		case c == ']' && !first:
-			b.WriteByte(']')
-			return b.String(), i + 1, nil
-		case c == '[' && i+1 < len(p) && strings.IndexByte(":.=", p[i+1]) >= 0:
-			end := strings.Index(p[i+2:], string(p[i+1])+"]")
-			if end < 0 {
-				return "", 0, errors.New("Unmatched [, [^, [:, [., or [=")
-			}
-			if p[i+1] == ':' {
-				b.WriteString(p[i : i+2+end+2])
-			} else {
-				b.WriteString(regexp.QuoteMeta(p[i+2 : i+2+end]))
-			}
-			i += end + 4
-			continue
-		case c == '\\' || c == '[' || c == ']':
-			b.WriteByte('\\')
-			b.WriteByte(c)
-		default:
-			b.WriteByte(c)
-		}
-		i++
-	}
-	return "", 0, errors.New("Unmatched [, [^, [:, [., or [=")
+	return string(b)
 }

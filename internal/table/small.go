@@ -3,8 +3,10 @@ package table
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"math/rand/v2"
-	"os/user"
+	"slices"
 	"strings"
 )
 
@@ -41,17 +43,16 @@ func (random) Close() error                          { return nil }
 
 func openRandom(name string) (Table, error) {
 	body, err := braced(name)
-	if err != nil {
-		return nil, err
-	}
-	var values random
-	for _, w := range splitWords(body) {
-		values = append(values, inner(w))
-	}
-	if len(values) == 0 {
-		return nil, errors.New("the list of values is empty (write randmap:{value, value})")
+	values := random(splitWords(body))
+	if err != nil || len(values) == 0 {
+		return nil, syntaxError("randmap:"+name, "randmap:{value...}")
 	}
 	return values, nil
+}
+
+// syntaxError is for a table that is written out wrongly in its name.
+func syntaxError(spec, want string) error {
+	return fmt.Errorf("bad syntax: %q; need %q", spec, want)
 }
 
 // inline is a table written out in its name.
@@ -59,48 +60,87 @@ type inline map[string]string
 
 func (t inline) Lookup(key string) (string, bool, error) {
 	v, ok := t[strings.ToLower(key)]
-	return v, ok, nil
+	return v, ok && key != "", nil
 }
 func (inline) Close() error { return nil }
 
-func openInline(name string) (Table, error) {
+// All returns the entries in order of key.
+func (t inline) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, k := range slices.Sorted(maps.Keys(t)) {
+			if !yield(k, t[k]) {
+				return
+			}
+		}
+	}
+}
+
+func openInline(name string, o Options) (Table, error) {
+	const want = "inline:{name=value...}"
+	spec := "inline:" + name
 	body, err := braced(name)
-	if err != nil {
-		return nil, err
+	words := splitWords(body)
+	if err != nil || len(words) == 0 {
+		return nil, syntaxError(spec, want)
 	}
 	t := make(inline)
-	for _, w := range splitWords(body) {
+	for _, w := range words {
 		k, v, ok := strings.Cut(inner(w), "=")
-		k, v = strings.TrimSpace(k), strings.TrimSpace(v)
-		if !ok || k == "" || v == "" {
-			return nil, fmt.Errorf("missing '=' after attribute name, or no value: %q (write inline:{name=value, ...})", w)
+		k, v = strings.Trim(k, blank), strings.Trim(v, blank)
+		if !ok || strings.ContainsAny(k, blank) {
+			return nil, fmt.Errorf("missing '=' after attribute name: %q; need %q", spec, want)
 		}
-		k = strings.ToLower(k)
-		if _, dup := t[k]; !dup {
-			t[k] = v
+		if v == "" {
+			o.Log.Warn("table " + spec + ": key " + k + ": empty string result is not allowed")
+			o.Log.Warn("table " + spec + " should return NO RESULT in case of NOT FOUND")
 		}
-	}
-	if len(t) == 0 {
-		return nil, errors.New("the table is empty (write inline:{name=value, ...})")
+		t[strings.ToLower(k)] = v
 	}
 	return t, nil
 }
 
-// braced takes the braces off "{...}".
+// braced takes the braces off "{...}"; they must belong together.
 func braced(s string) (string, error) {
-	s = strings.TrimSpace(s)
-	if !strings.HasPrefix(s, "{") || !strings.HasSuffix(s, "}") || len(s) < 2 {
-		return "", fmt.Errorf("%q must be enclosed in { }", s)
+	if !strings.HasPrefix(s, "{") {
+		return "", fmt.Errorf("no '{' at start of text in %q", s)
 	}
-	return s[1 : len(s)-1], nil
+	depth := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '{':
+			depth++
+		case '}':
+			depth--
+		}
+		if depth > 0 {
+			continue
+		}
+		if i+1 < len(s) {
+			return "", fmt.Errorf("syntax error after '}' in %q", s)
+		}
+		return s[1:i], nil
+	}
+	return "", fmt.Errorf("missing '}' in %q", s)
 }
 
-// inner takes the braces off a word that has them.
+// inner takes the braces off a word that has them, and the white space within.
 func inner(s string) string {
 	if b, err := braced(s); err == nil {
-		return strings.TrimSpace(b)
+		return strings.Trim(b, blank)
 	}
 	return s
+}
+
+// openStatic reads "text" or "{ text }".
+func openStatic(name string) (Table, error) {
+	if !strings.HasPrefix(name, "{") {
+		return static(name), nil
+	}
+	body, err := braced(name)
+	if err != nil {
+		return nil, fmt.Errorf("bad static:name syntax: %w", err)
+	}
+	return static(strings.Trim(body, blank)), nil
 }
 
 // splitWords splits at commas and white space; { } groups stay whole.
@@ -108,7 +148,7 @@ func splitWords(s string) []string {
 	var out []string
 	depth, start := 0, -1
 	for i := 0; i <= len(s); i++ {
-		if i == len(s) || depth == 0 && strings.IndexByte(", \t\r\n", s[i]) >= 0 {
+		if i == len(s) || depth == 0 && strings.IndexByte(","+blank, s[i]) >= 0 {
 			if start >= 0 {
 				out = append(out, s[start:i])
 				start = -1
@@ -136,23 +176,13 @@ type members struct {
 
 func groupMembers(name string) ([]string, error) {
 	body, err := braced(name)
-	if err != nil {
-		return nil, err
-	}
-	words := splitWords(body)
-	if len(words) == 0 {
-		return nil, errors.New("the list of tables is empty")
-	}
-	for i, w := range words {
-		words[i] = inner(w)
-	}
-	return words, nil
+	return splitWords(body), err
 }
 
 func (s *Set) openMembers(typ, name string, depth int) (Table, error) {
 	words, err := groupMembers(name)
-	if err != nil {
-		return nil, err
+	if err != nil || len(words) == 0 {
+		return nil, syntaxError(typ+":"+name, typ+":{type:name...}")
 	}
 	m := &members{pipe: typ == "pipemap"}
 	for _, w := range words {
@@ -199,44 +229,4 @@ func (m *members) Close() error {
 		errs = append(errs, t.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// unixTable is passwd.byname or group.byname of the system.
-type unixTable struct{ group bool }
-
-func openUnix(name string) (Table, error) {
-	switch name {
-	case "passwd.byname":
-		return unixTable{}, nil
-	case "group.byname":
-		return unixTable{group: true}, nil
-	}
-	return nil, fmt.Errorf("unknown map %q (use passwd.byname or group.byname)", name)
-}
-
-func (t unixTable) Lookup(key string) (string, bool, error) {
-	if t.group {
-		g, err := user.LookupGroup(key)
-		if err != nil {
-			return "", false, notUnknown(err)
-		}
-		return g.Name + ":*:" + g.Gid + ":", true, nil
-	}
-	u, err := user.Lookup(key)
-	if err != nil {
-		return "", false, notUnknown(err)
-	}
-	return strings.Join([]string{u.Username, "*", u.Uid, u.Gid, u.Name, u.HomeDir, ""}, ":"), true, nil
-}
-
-func (unixTable) Close() error { return nil }
-
-// notUnknown drops the errors that only say that a name does not exist.
-func notUnknown(err error) error {
-	var u user.UnknownUserError
-	var g user.UnknownGroupError
-	if errors.As(err, &u) || errors.As(err, &g) {
-		return nil
-	}
-	return err
 }

@@ -1,9 +1,10 @@
 package table
 
 import (
-	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,13 +21,15 @@ type reloading struct {
 	parse func(content string) (lookuper, error)
 	o     Options
 
-	current atomic.Pointer[loaded]
-	mu      sync.Mutex
+	current   atomic.Pointer[loaded]
+	mu        sync.Mutex
+	complaint string // what was said last of the file
+
 	checked atomic.Int64 // when the file was last looked at, unix nanoseconds
 }
 
 type lookuper interface {
-	lookup(key string) (string, bool, error)
+	Lookup(key string) (string, bool, error)
 }
 
 type loaded struct {
@@ -54,13 +57,18 @@ func openReloading(path string, o Options, parse func(string) (lookuper, error))
 }
 
 func (r *reloading) load() (*loaded, error) {
-	fi, err := os.Stat(r.path)
+	f, err := os.Open(r.path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the text file: %w", err)
+		return nil, err
 	}
-	b, err := os.ReadFile(r.path)
+	defer f.Close()
+	fi, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the text file: %w", err)
+		return nil, err
+	}
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
 	}
 	t, err := r.parse(string(b))
 	if err != nil {
@@ -74,7 +82,7 @@ func (r *reloading) Lookup(key string) (string, bool, error) {
 	if last := r.checked.Load(); now-last > int64(recheck) && r.checked.CompareAndSwap(last, now) {
 		r.refresh()
 	}
-	return r.current.Load().table.lookup(key)
+	return r.current.Load().table.Lookup(key)
 }
 
 func (r *reloading) refresh() {
@@ -87,11 +95,24 @@ func (r *reloading) refresh() {
 	}
 	l, err := r.load()
 	if err != nil {
-		r.o.Log.Warn(fmt.Sprintf("table %s has changed and can't be used; the former contents stay: %v", r.path, err))
-		r.current.Store(&loaded{old.table, stamp{}})
+		r.complain(err)
 		return
 	}
 	r.current.Store(l)
+	r.complaint = ""
+}
+
+// complain says what is wrong with the changed file, once: the log is not to
+// fill up with it while nobody mends it.
+func (r *reloading) complain(err error) {
+	text := err.Error()
+	if text == r.complaint {
+		return
+	}
+	r.complaint = text
+	for line := range strings.Lines(text) {
+		r.o.Log.Warn("table " + r.path + " has changed and can't be used; the former contents stay: " + strings.TrimSuffix(line, "\n"))
+	}
 }
 
 func (r *reloading) Close() error { return nil }

@@ -55,8 +55,10 @@ func openSQLite(path, name string, o Options) (Table, error) {
 	return &sqlTable{c, db, stmt}, nil
 }
 
+// sqlParams reads the table's file; a name that is no path stands before
+// parameters of main.cf.
 func sqlParams(path, name string, o Options) (func(string) string, error) {
-	if !strings.HasPrefix(name, "/") && o.Param != nil && o.Param(name+"_dbpath") != "" {
+	if !strings.HasPrefix(name, "/") && !strings.HasPrefix(name, ".") {
 		return func(p string) string { return o.Param(name + "_" + p) }, nil
 	}
 	m, err := config.ReadSettings(path)
@@ -82,7 +84,7 @@ func (t *sqlTable) Lookup(key string) (string, bool, error) {
 	return t.c.result(rows, key)
 }
 
-// rows returns all columns of all rows, NULL as "".
+// rows returns the first column of all rows, NULL as "".
 func (t *sqlTable) rows(args []any) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), sqlTimeout)
 	defer cancel()
@@ -95,19 +97,18 @@ func (t *sqlTable) rows(args []any) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	value := new(sql.NullString)
+	into := make([]any, len(cols))
+	for i := range into {
+		into[i] = new(any)
+	}
+	into[0] = value
 	var out []string
 	for rs.Next() {
-		vals := make([]sql.NullString, len(cols))
-		ptrs := make([]any, len(cols))
-		for i := range vals {
-			ptrs[i] = &vals[i]
-		}
-		if err := rs.Scan(ptrs...); err != nil {
+		if err := rs.Scan(into...); err != nil {
 			return nil, err
 		}
-		for _, v := range vals {
-			out = append(out, v.String)
-		}
+		out = append(out, value.String)
 	}
 	return out, rs.Err()
 }

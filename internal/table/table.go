@@ -10,6 +10,7 @@ package table
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,9 @@ type Options struct {
 	// Dir is where relative file names begin; empty means the working
 	// directory.
 	Dir string
+	// Tolerant makes rules that make no sense warnings in the log, as
+	// postmap(1) does; else a table that has one cannot be opened.
+	Tolerant bool
 	// DefaultType stands before names without a type (default_database_type).
 	DefaultType string
 	// Env answers environ: tables.
@@ -51,8 +55,8 @@ type Set struct {
 // NewSet returns an empty set.
 func NewSet(o Options) *Set { return &Set{o: o, tables: make(map[string]Table)} }
 
-// Open opens a table if it is not open yet. The error says what is wrong with
-// the table and where.
+// Open opens a table if it is not open yet. The error is an *OpenError, or
+// several joined, one for each line that makes no sense.
 func (s *Set) Open(spec string) error {
 	s.mu.RLock()
 	t := s.tables[spec]
@@ -88,6 +92,24 @@ func (s *Set) Lookup(spec, key string) (string, bool, error) {
 	return t.Lookup(key)
 }
 
+// All returns the entries of a table that has a list of them: the indexed ones
+// in the order of their source, inline in order of key.
+func (s *Set) All(spec string) (iter.Seq2[string, string], error) {
+	t, err := s.open(spec, 0)
+	if err != nil {
+		return nil, err
+	}
+	if r, ok := t.(*reloading); ok {
+		if text, ok := r.current.Load().table.(*Text); ok {
+			return text.All(), nil
+		}
+	}
+	if in, ok := t.(inline); ok {
+		return in.All(), nil
+	}
+	return nil, errors.Join(fmt.Errorf("table %s: sequence operation is not supported", spec), t.Close())
+}
+
 // Close closes all tables.
 func (s *Set) Close() error {
 	s.mu.Lock()
@@ -118,16 +140,56 @@ func Split(spec, defaultType string) (typ, name string) {
 	}
 }
 
+// OpenError says why a table cannot be opened. What is wrong with a line of a
+// table's file is a *config.Error within, with the place.
+type OpenError struct {
+	Spec string
+	Err  error
+}
+
+// Error returns "table SPEC: ...".
+func (e *OpenError) Error() string { return "table " + e.Spec + ": " + e.Err.Error() }
+
+// Unwrap returns the error without the table's name.
+func (e *OpenError) Unwrap() error { return e.Err }
+
+// UnknownTypeError is a table type that does not exist here.
+type UnknownTypeError string
+
+// Error names the type, and those that there are.
+func (e UnknownTypeError) Error() string {
+	return "unsupported dictionary type: " + string(e) + " (this version knows " + strings.Join(Types(), " ") + ")"
+}
+
 func (s *Set) open(spec string, depth int) (Table, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("table %s: tables inside tables are nested too deeply", spec)
+		return nil, &OpenError{spec, errors.New("tables inside tables are nested too deeply")}
 	}
 	typ, name := Split(spec, s.o.DefaultType)
-	t, err := s.openType(typ, name, depth)
-	if err != nil {
-		return nil, fmt.Errorf("table %s: %w", spec, err)
+	if name == "" {
+		return nil, &OpenError{spec, fmt.Errorf("expecting \"type:name\" form instead of %q", spec)}
 	}
-	return t, nil
+	t, err := s.openType(typ, name, depth)
+	if err == nil {
+		return t, nil
+	}
+	if depth > 0 {
+		return nil, err
+	}
+	return nil, eachLine(spec, err)
+}
+
+// eachLine makes an OpenError of each of several errors.
+func eachLine(spec string, err error) error {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return &OpenError{spec, err}
+	}
+	var errs []error
+	for _, e := range several.Unwrap() {
+		errs = append(errs, eachLine(spec, e))
+	}
+	return errors.Join(errs...)
 }
 
 func (s *Set) openType(typ, name string, depth int) (Table, error) {
@@ -137,9 +199,9 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 	case "regexp", "pcre", "cidr":
 		return openPattern(typ, name, s.path(name), s.o)
 	case "inline":
-		return openInline(name)
+		return openInline(name, s.o)
 	case "static":
-		return static(inner(name)), nil
+		return openStatic(name)
 	case "fail":
 		return failing(name), nil
 	case "environ":
@@ -153,7 +215,7 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 	case "sqlite":
 		return openSQLite(s.path(name), name, s.o)
 	}
-	return nil, fmt.Errorf("unsupported table type %q (this version knows %s)", typ, strings.Join(Types(), " "))
+	return nil, UnknownTypeError(typ)
 }
 
 // Types lists the table types that can be opened.

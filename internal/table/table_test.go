@@ -158,7 +158,6 @@ func TestAgainstPostmap(t *testing.T) {
 		"inline:{key.test=a, {absent = b c}, Plain=x}",
 		"unionmap:{inline:{plain=1}, inline:{plain=2,dup=3}}", "pipemap:{inline:{plain=dup}, inline:{dup=end}}",
 		"regexp:{{/^pl(.*)/ rest $1}, {/abs/ y}}", "pcre:{{/^pl(?=a)/ z}}", "cidr:{{10.0.0.0/8 a}, {::/0 b}}",
-		"fail:no",
 	}
 	s := newSet(t, dir, clock.System{})
 	for _, spec := range specs {
@@ -179,21 +178,36 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	s := newSet(t, dir, clock.System{})
 	for spec, want := range map[string]string{
 		"hash:gone":     "no such file",
-		"regexp:bad":    "bad, line 2: /open(/:",
-		"pcre:bad":      "bad, line 2: /open(/:",
-		"regexp:badref": "badref, line 1: text substitution $2",
+		"regexp:bad":    "bad:2: Unmatched ( or",
+		"pcre:bad":      "bad:2: error in regex at offset 5: missing closing parenthesis",
+		"regexp:badref": `badref:1: out of range replacement index "2"`,
 		"cidr:badcidr":  `perhaps you should use "10.0.0.0/8" instead`,
-		"mongodb:x":     `unsupported table type "mongodb"`,
+		"mongodb:x":     "unsupported dictionary type: mongodb",
 		"inline:{a}":    "missing '='",
-		"inline:x":      "enclosed in { }",
-		"unionmap:{}":   "empty",
+		"inline:x":      "bad syntax",
+		"unionmap:{}":   "bad syntax",
 		"unix:x":        "passwd.byname",
-		"pipemap:{a:b}": "unsupported table type",
+		"pipemap:{a:b}": "unsupported dictionary type: a",
 	} {
 		err := s.Open(spec)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", spec, err, want)
 		}
+	}
+}
+
+func TestFailFails(t *testing.T) {
+	s := newSet(t, t.TempDir(), clock.System{})
+	for _, spec := range []string{"fail:x", "proxy:fail:x", "unionmap:{static:a,fail:x}", "pipemap:{static:a,fail:x}"} {
+		if got := ask(s, spec, "k"); got != "!" {
+			t.Errorf("%s: %q, want an error", spec, got)
+		}
+	}
+	if got := ask(s, "pipemap:{inline:{a=b},fail:x}", "k"); got != "-" {
+		t.Errorf("a pipe that ends early: %q, want nothing", got)
+	}
+	if got := ask(s, "proxy:static:p", "k"); got != "p" {
+		t.Errorf("proxy: %q", got)
 	}
 }
 
@@ -280,11 +294,15 @@ func sqlite(t *testing.T, path, script string) {
 
 func FuzzText(f *testing.F) {
 	f.Add("a b\n c\n\"x y\" z\n#\n")
+	f.Add(" top\nKEY: v\nkey: w\nbad\xff x\n")
 	f.Fuzz(func(t *testing.T, content string) {
-		tab, _ := table.ParseText("f", content, true)
-		for _, k := range tab.Keys() {
-			if _, ok, err := tab.Lookup(k); !ok || err != nil {
-				t.Errorf("key %q of the table is not found: %v", k, err)
+		tab, err := table.ParseText(content, func(int, string) {}, func(string) {})
+		if err != nil {
+			return
+		}
+		for k, v := range tab.All() {
+			if got, ok, err := tab.Lookup(k); !ok || err != nil || got != v {
+				t.Errorf("key %q of the table: %q %v %v, want %q", k, got, ok, err, v)
 			}
 		}
 	})

@@ -1,88 +1,88 @@
 package table
 
 import (
-	"fmt"
+	"iter"
 	"strings"
 	"unicode/utf8"
+
+	"sekisho/internal/config"
 )
 
-// openText opens a table of "key value" lines (postmap(1)).
+// blank are the characters that are white space to Postfix.
+const blank = " \t\r\n\v\f"
+
+// openText opens a table of "key value" lines (postmap(1)). Lines that make no
+// sense are left out with a warning, as postmap leaves them out.
 func openText(path string, o Options) (Table, error) {
 	return openReloading(path, o, func(content string) (lookuper, error) {
-		t, warnings := ParseText(path, content, true)
-		for _, w := range warnings {
-			o.Log.Warn(w)
-		}
-		return t, nil
+		n := &notes{path: path, o: o}
+		return ParseText(content, n.odd, n.stray)
 	})
 }
 
-// Text is a table of keys and values.
+// Text is a table of keys and values; keys are compared in lower case.
 type Text struct {
 	m    map[string]string
 	keys []string // in order of the file
-	fold bool
 }
 
-// Keys returns the keys in the order of the file.
-func (t *Text) Keys() []string { return t.keys }
-
-// Value returns the value of a key as stored.
-func (t *Text) Value(key string) string { return t.m[key] }
-
-func (t *Text) lookup(key string) (string, bool, error) {
-	if t.fold {
-		key = strings.ToLower(key)
+// All returns the entries in the order of the file.
+func (t *Text) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, k := range t.keys {
+			if !yield(k, t.m[k]) {
+				return
+			}
+		}
 	}
-	v, ok := t.m[key]
-	return v, ok, nil
 }
 
 // Lookup searches the table; it never fails.
-func (t *Text) Lookup(key string) (string, bool, error) { return t.lookup(key) }
+func (t *Text) Lookup(key string) (string, bool, error) {
+	v, ok := t.m[strings.ToLower(key)]
+	return v, ok, nil
+}
 
-// ParseText reads the source of an indexed table; fold makes keys lower case.
-// Lines that make no sense are left out and reported in Postfix's words.
-func ParseText(path, content string, fold bool) (*Text, []string) {
-	t := &Text{m: make(map[string]string), fold: fold}
-	var warnings []string
-	for _, l := range logicalLines(content) {
-		where := fmt.Sprintf("%s, line %d: ", path, l.line)
-		if l.stray {
-			warnings = append(warnings, where+"logical line must not start with whitespace; ignored")
-			continue
-		}
-		if w := t.add(l.text); w != "" {
-			warnings = append(warnings, where+w)
+// ParseText reads the source of an indexed table. Lines that make no sense are
+// left out and told to odd in Postfix's words; a top that continues nothing is
+// told to stray. The error is for a source that cannot be read at all.
+func ParseText(content string, odd func(line int, text string), stray func(text string)) (*Text, error) {
+	lines, top, err := config.Lines(strings.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	stray(top)
+	t := &Text{m: make(map[string]string)}
+	for _, l := range lines {
+		if text := t.add(strings.Trim(l.Text, blank)); text != "" {
+			odd(l.Number, text)
 		}
 	}
-	return t, warnings
+	return t, nil
 }
 
 // add stores one line and returns what is odd about it.
-func (t *Text) add(line string) (warning string) {
+func (t *Text) add(line string) (odd string) {
 	if !utf8.ValidString(line) {
-		return "non-UTF-8 input, ignoring this line"
+		return `non-UTF-8 input "` + printable(line) + `" -- ignoring this line`
 	}
 	key, value, ok := splitKey(line)
 	switch {
 	case !ok:
-		return "unbalanced '\"' in key, ignoring this line"
+		return `unbalanced '"' in '` + line + `' -- ignoring this line`
 	case value == "":
-		return "expected format: key whitespace value"
+		return "expected format: key whitespace value -- ignoring this line"
 	}
 	if strings.HasSuffix(key, ":") {
-		warning = "record is in \"key: value\" format; is this an alias file?"
+		odd = `record is in "key: value" format; is this an alias file?`
 	}
-	if t.fold {
-		key = strings.ToLower(key)
+	folded := strings.ToLower(key)
+	if _, dup := t.m[folded]; dup {
+		return `duplicate entry: "` + key + `"`
 	}
-	if _, dup := t.m[key]; dup {
-		return "duplicate entry: \"" + key + "\""
-	}
-	t.m[key] = value
-	t.keys = append(t.keys, key)
-	return warning
+	t.m[folded] = value
+	t.keys = append(t.keys, folded)
+	return odd
 }
 
 // splitKey cuts a line after its key; white space inside double quotes belongs
@@ -95,37 +95,19 @@ func splitKey(line string) (key, value string, ok bool) {
 			i++
 		case c == '"':
 			quoted = !quoted
-		case (c == ' ' || c == '\t') && !quoted:
-			return line[:i], strings.TrimSpace(line[i:]), true
+		case strings.IndexByte(blank, c) >= 0 && !quoted:
+			return line[:i], strings.Trim(line[i:], blank), true
 		}
 	}
 	return line, "", !quoted
 }
 
-type logicalLine struct {
-	text  string
-	line  int
-	stray bool // begins with white space and continues nothing
-}
-
-// logicalLines joins continuation lines and drops comments and blank lines,
-// also between them.
-func logicalLines(content string) []logicalLine {
-	var out []logicalLine
-	for n, l := range strings.Split(content, "\n") {
-		l = strings.TrimRight(l, " \t\r")
-		trimmed := strings.TrimLeft(l, " \t")
-		if trimmed == "" || trimmed[0] == '#' {
-			continue
+// printable replaces the bytes that cannot be shown.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || r < ' ' && r != '\t' || r == 0x7f {
+			return '?'
 		}
-		switch {
-		case len(trimmed) == len(l):
-			out = append(out, logicalLine{text: l, line: n + 1})
-		case len(out) == 0 || out[len(out)-1].stray:
-			out = append(out, logicalLine{text: trimmed, line: n + 1, stray: true})
-		default:
-			out[len(out)-1].text += l
-		}
-	}
-	return out
+		return r
+	}, s)
 }

@@ -61,7 +61,7 @@ func Compile(pattern string, opts Option) (*Regexp, error) {
 	if code == 0 {
 		b := libc.GoBytes(where, 16)
 		n, at := int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint64(b[8:])
-		return nil, fmt.Errorf("%s at offset %d", message(tls, n), at)
+		return nil, fmt.Errorf("error in regex at offset %d: %s", at, message(tls, n))
 	}
 	re := &Regexp{code: code}
 	lib.Xpcre2_pattern_info_8(tls, code, lib.DPCRE2_INFO_CAPTURECOUNT, where)
