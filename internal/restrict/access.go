@@ -70,18 +70,18 @@ func evalSenderAccess(r *run, c call) status {
 	if !r.f.SenderKnown {
 		return dunno
 	}
-	l := c.accessTable(r.f.Sender, classSender)
-	if r.f.Sender == "" {
+	l := c.accessTable(r.mailFrom(), classSender)
+	if r.mailFrom() == "" {
 		return r.keyAccess(l, r.p.set.nullKey, true)
 	}
-	return r.addressAccess(l, r.f.Sender)
+	return r.addressAccess(l, r.mailFrom())
 }
 
 func evalRecipientAccess(r *run, c call) status {
-	if !r.f.RecipientKnown || r.f.Recipient == "" {
+	if r.rcptTo() == "" {
 		return dunno
 	}
-	return r.addressAccess(c.accessTable(r.f.Recipient, classRecipient), r.f.Recipient)
+	return r.addressAccess(c.accessTable(r.rcptTo(), classRecipient), r.rcptTo())
 }
 
 // keyAccess looks one key up. whole says that it is the complete key, which

@@ -9,17 +9,17 @@ import (
 )
 
 func evalNonFQDNSender(r *run, _ call) status {
-	if r.f.Sender == "" {
+	if r.mailFrom() == "" {
 		return dunno
 	}
-	return r.nonFQDN(r.f.Sender, classSender)
+	return r.nonFQDN(r.mailFrom(), classSender)
 }
 
 func evalNonFQDNRecipient(r *run, _ call) status {
-	if r.f.Recipient == "" {
+	if r.rcptTo() == "" {
 		return dunno
 	}
-	return r.nonFQDN(r.f.Recipient, classRecipient)
+	return r.nonFQDN(r.rcptTo(), classRecipient)
 }
 
 func (r *run) nonFQDN(addr, class string) status {
@@ -31,17 +31,17 @@ func (r *run) nonFQDN(addr, class string) status {
 }
 
 func evalUnknownSenderDomain(r *run, _ call) status {
-	if r.f.Sender == "" {
+	if r.mailFrom() == "" {
 		return dunno
 	}
-	return r.unknownDomain(r.f.Sender, classSender)
+	return r.unknownDomain(r.mailFrom(), classSender)
 }
 
 func evalUnknownRecipientDomain(r *run, _ call) status {
-	if r.f.Recipient == "" {
+	if r.rcptTo() == "" {
 		return dunno
 	}
-	return r.unknownDomain(r.f.Recipient, classRecipient)
+	return r.unknownDomain(r.rcptTo(), classRecipient)
 }
 
 // unknownDomain refuses an address whose domain is neither ours nor able to
@@ -136,9 +136,9 @@ type resolveKey struct{ from, addr string }
 // resolve asks the address resolver once an evaluation for each address. A
 // sender is resolved as if the recipient had sent to it.
 func (r *run) resolve(addr, class string) rewrite.Resolved {
-	key := resolveKey{r.f.Sender, addr}
+	key := resolveKey{r.mailFrom(), addr}
 	if class == classSender {
-		key.from = r.f.Recipient
+		key.from = r.rcptTo()
 	}
 	if res, ok := r.resolvedAddr[key]; ok {
 		return res

@@ -24,9 +24,9 @@ func evalRHSBLReverseClient(r *run, c call) status {
 
 func evalRHSBLHelo(r *run, c call) status { return r.rhsbl(c, r.f.HeloName, classHelo) }
 
-func evalRHSBLSender(r *run, c call) status { return r.rhsbl(c, r.f.Sender, classSender) }
+func evalRHSBLSender(r *run, c call) status { return r.rhsbl(c, r.mailFrom(), classSender) }
 
-func evalRHSBLRecipient(r *run, c call) status { return r.rhsbl(c, r.f.Recipient, classRecipient) }
+func evalRHSBLRecipient(r *run, c call) status { return r.rhsbl(c, r.rcptTo(), classRecipient) }
 
 // known is a client's name, or "" when it has none.
 func known(name string) string {
@@ -121,9 +121,9 @@ func evalRHSWLClient(r *run, c call) status {
 // the relay.
 func (r *run) allowlisted(c call, label, what string) status {
 	if r.f.ProtocolState == "RCPT" && r.f.RecipientKnown {
-		ok, failed := r.authDestination(r.f.Recipient)
+		ok, failed := r.authDestination(r.rcptTo())
 		if failed {
-			return r.lookupFailure(r.f.Recipient)
+			return r.lookupFailure(r.rcptTo())
 		}
 		if !ok {
 			return dunno

@@ -12,7 +12,7 @@ func (r *run) saslEnabled(c call) bool {
 
 // sendsAs reports whether there is a sender whose owners count.
 func (r *run) sendsAs(c call) bool {
-	return r.saslEnabled(c) && r.f.SenderKnown && r.f.Sender != "" && len(r.p.set.senderLoginMaps) > 0
+	return r.saslEnabled(c) && r.mailFrom() != "" && len(r.p.set.senderLoginMaps) > 0
 }
 
 func evalAuthSenderLoginMismatch(r *run, c call) status {
@@ -42,13 +42,13 @@ func evalKnownSenderLoginMismatch(r *run, c call) status {
 // owners looks up who may send as the envelope sender; ok is false when that
 // decided already.
 func (r *run) owners() (list string, found bool, st status, ok bool) {
-	res := r.resolve(r.f.Sender, classSender)
+	res := r.resolve(r.mailFrom(), classSender)
 	if res.Failed {
-		return "", false, r.lookupFailure(r.f.Sender), false
+		return "", false, r.lookupFailure(r.mailFrom()), false
 	}
 	m := r.findIn(r.p.set.senderLoginMaps, res.Recipient)
 	if m.Failed {
-		return "", false, r.matchFailure(m, r.f.Sender), false
+		return "", false, r.matchFailure(m, r.mailFrom()), false
 	}
 	return m.Value, m.Found, dunno, true
 }
@@ -66,7 +66,7 @@ func (r *run) mustOwn(allowUnknown bool) status {
 		}
 	}
 	return r.reject(ClassPolicy, 553, "5.7.1",
-		refusal(r.f.Sender, classSender, "not owned by user "+r.f.SASLUsername))
+		refusal(r.mailFrom(), classSender, "not owned by user "+r.f.SASLUsername))
 }
 
 // mustLogIn refuses a stranger who uses an address that has owners.
@@ -75,7 +75,7 @@ func (r *run) mustLogIn() status {
 	if !ok || !found {
 		return st
 	}
-	return r.reject(ClassPolicy, 553, "5.7.1", refusal(r.f.Sender, classSender, "not logged in"))
+	return r.reject(ClassPolicy, 553, "5.7.1", refusal(r.mailFrom(), classSender, "not logged in"))
 }
 
 // splitOwners splits the value of smtpd_sender_login_maps.

@@ -206,6 +206,10 @@ func (g generator) session() peerCase {
 	if g.Intn(10) == 0 {
 		pc.Recipients[0] = g.pick("postmaster", "PostMaster", "double-bounce")
 	}
+	for range g.Intn(3) {
+		pc.Last = append(pc.Last, g.pick("DATA", "DATA", "VRFY <"+g.address()+">"))
+	}
+	pc.Last = append(pc.Last, "QUIT")
 	return pc
 }
 
@@ -310,6 +314,7 @@ func (g generator) variant() []string {
 		"smtpd_log_access_permit_actions = static:all", "smtpd_null_access_lookup_key = NULL", "invalid_hostname_reject_code = 555",
 		"unknown_hostname_reject_code = 550", "strict_rfc821_envelopes = yes", "smtpd_sasl_auth_enable = no",
 		"receive_override_options = no_unknown_recipient_checks", "smtpd_relay_restrictions = " + g.list(4, false) + " reject_unauth_destination",
+		"smtpd_data_restrictions = " + g.list(4, false),
 	} {
 		if g.Intn(6) == 0 {
 			out = append(out, o)

@@ -32,6 +32,7 @@ type peerCase struct {
 	UTF8                bool   // MAIL with SMTPUTF8
 	Sender              string // as in MAIL FROM:<...>
 	Recipients          []string
+	Last                []string // commands after that; DATA brings a message
 }
 
 func (c peerCase) lines() []string {
@@ -51,7 +52,7 @@ func (c peerCase) lines() []string {
 	for _, r := range c.Recipients {
 		out = append(out, "RCPT TO:<"+r+">")
 	}
-	return append(out, "QUIT")
+	return append(out, c.Last...)
 }
 
 // TestAgainstPostfix plays random sessions against random restriction lists to
@@ -144,6 +145,9 @@ func (o *ours) compare(t *testing.T, v int, pc peerCase, theirs peerReply) {
 	t.Helper()
 	replies, notes := o.play(o.site.Services[v], pc)
 	said := slices.Clone(theirs.Replies)
+	for i := range said {
+		said[i] = queuedAs.ReplaceAllString(said[i], "queued as QID")
+	}
 	log := theirLog(theirs.Log)
 	if slices.Equal(replies, said) && slices.Equal(notes, log) {
 		return
@@ -193,7 +197,7 @@ func (o *ours) play(s site.Service, pc peerCase) (replies, notes []string) {
 		if r.Closes() {
 			replies = append(replies, "closed")
 		} else if !r.IsZero() {
-			for range 1 + len(pc.Recipients) {
+			for range len(pc.Recipients) + len(pc.Last) { // MAIL, RCPT and those before QUIT
 				fails("503 5.7.0 Error: access denied for " + f.NameAddr())
 			}
 		}
@@ -219,7 +223,7 @@ func (o *ours) play(s site.Service, pc peerCase) (replies, notes []string) {
 			f.HeloName = ""
 		}
 	}
-	closed := false
+	closed, first := false, ""
 	reply := func(r mail.Reply, ok string) bool {
 		closed = r.Closes()
 		if r.IsZero() {
@@ -252,7 +256,43 @@ func (o *ours) play(s site.Service, pc peerCase) (replies, notes []string) {
 			f.QueueID = "QID"
 			f.RecipientCount++
 		}
+		if f.RecipientCount == 1 && first == "" && f.QueueID != "" {
+			first = f.Recipient
+		}
 		f.RecipientKnown = false
+	}
+	for _, line := range pc.Last {
+		if closed && line != "QUIT" {
+			return append(replies, "closed"), notes
+		}
+		switch verb, arg, _ := strings.Cut(line, " "); verb {
+		case "DATA":
+			f.Recipient, f.RecipientKnown = first, f.RecipientCount == 1
+			if !f.SenderKnown {
+				fails("503 5.5.1 Error: need RCPT command")
+			} else if f.RecipientCount == 0 {
+				fails("554 5.5.1 Error: no valid recipients")
+			} else if reply(decide(restrict.StageData, "DATA"), "354 End data with <CR><LF>.<CR><LF>") {
+				if !reply(decide(restrict.StageEndOfData, "END-OF-MESSAGE"), "250 2.0.0 Ok: queued as QID") && carry.Discarded {
+					break
+				}
+				f.SenderKnown, f.SMTPUTF8, f.RecipientCount, f.QueueID = false, false, 0, ""
+				carry = carry.EndTransaction()
+			}
+			f.Recipient, f.RecipientKnown = "", false
+		case "VRFY":
+			f.Recipient, f.RecipientKnown = internal(strings.Trim(arg, "<>")), true
+			utf8 := f.SMTPUTF8
+			f.SMTPUTF8 = false // VRFY would have to ask for it itself
+			bad := f.Recipient == "" || o.invalid(src, &f, "", f.Recipient)
+			f.SMTPUTF8 = utf8
+			if bad {
+				fails("501 5.1.3 Bad recipient address syntax")
+			} else {
+				reply(decide(restrict.StageVrfy, "VRFY"), "252 2.0.0 "+arg)
+			}
+			f.Recipient, f.RecipientKnown = "", false
+		}
 	}
 	return replies, notes
 }
@@ -309,8 +349,9 @@ func internal(addr string) string {
 }
 
 var (
-	logHead = regexp.MustCompile(`^\S+ +\d+ \S+ \S+ postfix/smtpd\[\d+\]: `)
-	queueID = regexp.MustCompile(`^[0-9A-F]{6,}: `)
+	logHead  = regexp.MustCompile(`^\S+ +\d+ \S+ \S+ postfix/smtpd\[\d+\]: `)
+	queuedAs = regexp.MustCompile(`queued as [0-9A-F]+`)
+	queueID  = regexp.MustCompile(`^[0-9A-F]{6,}: `)
 )
 
 // theirLog keeps the lines of smtpd that decisions leave.

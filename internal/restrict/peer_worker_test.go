@@ -196,7 +196,7 @@ func (w *peerWorker) play(port int, pc peerCase) (peerReply, error) {
 	if _, err := say(""); err != nil {
 		return rep, fmt.Errorf("no greeting: %w\n%s", err, w.lines())
 	}
-	keep := map[string]bool{"MAIL": true, "RCPT": true, "VRFY": true}
+	keep := map[string]bool{"MAIL": true, "RCPT": true, "VRFY": true, "DATA": true}
 	for _, line := range pc.lines() {
 		r, err := say(line)
 		if err != nil && line != "QUIT" {
@@ -207,6 +207,13 @@ func (w *peerWorker) play(port int, pc peerCase) (peerReply, error) {
 		}
 		if keep[line[:4]] {
 			rep.Replies = append(rep.Replies, r)
+			if strings.HasPrefix(r, "354") {
+				r, err := say("Subject: x\r\n\r\ntext\r\n.")
+				if err != nil {
+					r = "closed"
+				}
+				rep.Replies = append(rep.Replies, r)
+			}
 		} else if line[:4] == "XCLI" && strings.HasPrefix(r, "501") {
 			return rep, fmt.Errorf("%s: %s", line, r)
 		}

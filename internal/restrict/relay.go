@@ -17,7 +17,7 @@ func (r *run) authDestination(rcpt string) (ok, failed bool) {
 }
 
 func evalPermitAuthDestination(r *run, c call) status {
-	ours := func() status { return r.permitLogged(c.it.text, classRecipient, r.f.Recipient, "") }
+	ours := func() status { return r.permitLogged(c.it.text, classRecipient, r.rcptTo(), "") }
 	return r.relay(ours, func() status { return dunno })
 }
 
@@ -32,13 +32,13 @@ func evalDeferUnauthDestination(r *run, _ call) status {
 // relay runs ours for a destination we are responsible for, others else; nil
 // is no opinion.
 func (r *run) relay(ours, others func() status) status {
-	if !r.f.RecipientKnown || r.f.Recipient == "" {
+	if r.rcptTo() == "" {
 		return dunno
 	}
-	ok, failed := r.authDestination(r.f.Recipient)
+	ok, failed := r.authDestination(r.rcptTo())
 	switch {
 	case failed:
-		return r.lookupFailure(r.f.Recipient)
+		return r.lookupFailure(r.rcptTo())
 	case !ok:
 		return others()
 	case ours != nil:
@@ -48,11 +48,11 @@ func (r *run) relay(ours, others func() status) status {
 }
 
 func (r *run) relayDenied(code int, dsn string) status {
-	return r.reject(ClassPolicy, code, dsn, "<"+r.f.Recipient+">: Relay access denied")
+	return r.reject(ClassPolicy, code, dsn, "<"+r.rcptTo()+">: Relay access denied")
 }
 
 func evalMultiRecipientBounce(r *run, c call) status {
-	if !r.f.SenderKnown || r.f.Sender != "" {
+	if !r.f.SenderKnown || r.mailFrom() != "" {
 		return dunno
 	}
 	if r.f.RecipientCount < 1 || r.f.ProtocolState != "RCPT" && r.f.RecipientCount < 2 {

@@ -73,7 +73,7 @@ func (r *run) scopeOf(id listID) scope {
 	case listHelo:
 		return scope{r.f.HeloName, classHelo, "check_helo_access"}
 	case listSender:
-		return scope{r.f.Sender, classSender, "check_sender_access"}
+		return scope{r.mailFrom(), classSender, "check_sender_access"}
 	case listData:
 		return scope{name: "DATA", class: classData}
 	case listEndOfData:
@@ -81,7 +81,7 @@ func (r *run) scopeOf(id listID) scope {
 	case listETRN:
 		return scope{r.f.ETRNDomain, classEtrn, "check_etrn_access"}
 	}
-	return scope{r.f.Recipient, classRecipient, "check_recipient_access"}
+	return scope{r.rcptTo(), classRecipient, "check_recipient_access"}
 }
 
 // begin resets what does not survive from one stage to the next, and restores
@@ -162,7 +162,7 @@ func (r *run) recipient() {
 // exempt is true for bare "postmaster" and for the sender of our own address
 // probes: they are accepted without a look.
 func (r *run) exempt() bool {
-	rcpt := r.f.Recipient
+	rcpt := r.rcptTo()
 	if strings.EqualFold(rcpt, "postmaster") {
 		return true
 	}

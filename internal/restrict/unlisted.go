@@ -8,37 +8,37 @@ import (
 )
 
 func evalUnlistedSender(r *run, _ call) status {
-	if !r.f.SenderKnown || r.f.Sender == "" {
+	if r.mailFrom() == "" {
 		return dunno
 	}
 	return r.unlistedSender()
 }
 
 func evalUnlistedRecipient(r *run, _ call) status {
-	if !r.f.RecipientKnown || r.f.Recipient == "" {
+	if r.rcptTo() == "" {
 		return dunno
 	}
 	return r.unlistedRecipient()
 }
 
 func (r *run) unlistedSender() status {
-	if r.carry.SenderChecked || r.p.set.noUnknownChecks || r.f.Sender == "" {
+	if r.carry.SenderChecked || r.p.set.noUnknownChecks || r.mailFrom() == "" {
 		return dunno
 	}
 	if r.warnDepth == 0 {
 		r.carry.SenderChecked = true
 	}
-	return r.unlisted(r.f.Sender, classSender)
+	return r.unlisted(r.mailFrom(), classSender)
 }
 
 func (r *run) unlistedRecipient() status {
-	if r.recipRcpt || r.p.set.noUnknownChecks || r.f.Recipient == "" {
+	if r.recipRcpt || r.p.set.noUnknownChecks || r.rcptTo() == "" {
 		return dunno
 	}
 	if r.warnDepth == 0 {
 		r.recipRcpt = true
 	}
-	return r.unlisted(r.f.Recipient, classRecipient)
+	return r.unlisted(r.rcptTo(), classRecipient)
 }
 
 // unlisted refuses an address of our own domains that no table lists.

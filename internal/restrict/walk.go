@@ -40,6 +40,22 @@ type run struct {
 	trace        *tracer
 }
 
+// mailFrom is the envelope sender, "" for the null sender and when there is none.
+func (r *run) mailFrom() string {
+	if !r.f.SenderKnown {
+		return ""
+	}
+	return r.f.Sender
+}
+
+// rcptTo is the recipient, "" when there is none.
+func (r *run) rcptTo() string {
+	if !r.f.RecipientKnown {
+		return ""
+	}
+	return r.f.Recipient
+}
+
 // scope is the context of a list: the name and class that generic refusals
 // show, and what a bare table means there.
 type scope struct {
