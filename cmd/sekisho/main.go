@@ -8,15 +8,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
 	"sekisho/internal/applet/account"
 	"sekisho/internal/applet/demo"
+	"sekisho/internal/applet/exit"
+	"sekisho/internal/applet/postconf"
 	"sekisho/internal/applet/serve"
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
@@ -28,18 +32,19 @@ const (
 	usage   = 64 // EX_USAGE of sysexits(3)
 )
 
-// defaultConfig is where main.cf is when neither -c nor MAIL_CONFIG says.
-const defaultConfig = "/etc/postfix"
-
 // commands is the command line.
 type commands struct {
-	Serve   serve.Cmd          `cmd:"" help:"Run the mail server of a configuration folder."`
-	Demo    demo.Cmd           `cmd:"" help:"Make a demo site and run it."`
-	Domain  account.DomainCmd  `cmd:"" help:"Manage domains."`
-	Mailbox account.MailboxCmd `cmd:"" help:"Manage mailboxes and their passwords."`
-	Alias   account.AliasCmd   `cmd:"" help:"Manage aliases."`
-	Version versionCmd         `cmd:"" help:"Print the version."`
+	Serve    serve.Cmd          `cmd:"" help:"Run the mail server of a configuration folder."`
+	Demo     demo.Cmd           `cmd:"" help:"Make a demo site and run it."`
+	Postconf postconf.Cmd       `cmd:"" help:"Print parameters and services as postconf(1) does."`
+	Domain   account.DomainCmd  `cmd:"" help:"Manage domains."`
+	Mailbox  account.MailboxCmd `cmd:"" help:"Manage mailboxes and their passwords."`
+	Alias    account.AliasCmd   `cmd:"" help:"Manage aliases."`
+	Version  versionCmd         `cmd:"" help:"Print the version."`
 }
+
+// tools are the commands that can also be called by their name alone.
+var tools = map[string]bool{"postconf": true}
 
 // version is Sekisho's own; mail_version says which Postfix it behaves like.
 const version = "0.1"
@@ -56,6 +61,10 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 // run runs one command line and returns its exit status.
 func run(args []string, in, out, errOut *os.File) int {
+	words := args[1:]
+	if name := filepath.Base(args[0]); tools[name] {
+		words = append([]string{name}, words...)
+	}
 	var cli commands
 	parser, err := kong.New(&cli,
 		kong.Name("sekisho"),
@@ -66,20 +75,31 @@ func run(args []string, in, out, errOut *os.File) int {
 	if err != nil {
 		return complain(errOut, err, failure)
 	}
-	k, err := parser.Parse(args[1:])
+	k, err := parser.Parse(words)
 	if err != nil {
 		return complain(errOut, fmt.Errorf("%w; see sekisho --help", err), usage)
 	}
-	k.BindTo(out, (*io.Writer)(nil))
-	ctx := context.Background()
-	err = k.Run(
-		&serve.Env{Context: ctx, Out: out, Clock: clock.System{}},
-		&account.Env{Context: ctx, Directory: accounts, In: in, Out: out, Err: errOut, Clock: clock.System{}},
-	)
-	if err != nil {
+	err = k.Run(environments(k, in, out, errOut)...)
+	var status exit.Status
+	switch {
+	case errors.As(err, &status):
+		return int(status)
+	case err != nil:
 		return complain(errOut, err, failure)
 	}
 	return 0
+}
+
+// environments are what the commands need, each its own.
+func environments(k *kong.Context, in, out, errOut *os.File) []any {
+	k.BindTo(out, (*io.Writer)(nil))
+	ctx := context.Background()
+	dir, given := postconf.Folder()
+	return []any{
+		&serve.Env{Context: ctx, Out: out, Clock: clock.System{}},
+		&postconf.Env{Out: out, Err: errOut, Config: dir, Given: given},
+		&account.Env{Context: ctx, Directory: accounts, In: in, Out: out, Err: errOut, Clock: clock.System{}},
+	}
 }
 
 // complain prints an error, which may be several, one a line.
@@ -93,10 +113,7 @@ func complain(w io.Writer, err error, status int) int {
 // accounts returns the account directory of the configuration in a folder.
 func accounts(dir string) (string, error) {
 	if dir == "" {
-		dir = os.Getenv("MAIL_CONFIG")
-	}
-	if dir == "" {
-		dir = defaultConfig
+		dir, _ = postconf.Folder()
 	}
 	cfg, _, err := config.Load(dir)
 	if err != nil {
