@@ -116,21 +116,21 @@ func link(tmp, name, maildir string) error {
 }
 
 // makeDirs makes a directory and those above it that are missing, each of them
-// on disk before the next.
+// on disk before the next. Another delivery may be making them too, and not
+// have synced them yet.
 func makeDirs(dir string) error {
 	err := os.Mkdir(dir, 0o700)
-	switch {
-	case errors.Is(err, os.ErrNotExist) && dir != "/" && dir != ".":
+	if errors.Is(err, os.ErrNotExist) && dir != "/" && dir != "." {
 		if err := makeDirs(filepath.Dir(dir)); err != nil {
 			return err
 		}
 		err = os.Mkdir(dir, 0o700)
-	case errors.Is(err, os.ErrExist):
-		st, err := os.Stat(dir)
-		if err == nil && !st.IsDir() {
+	}
+	if errors.Is(err, os.ErrExist) {
+		var st os.FileInfo
+		if st, err = os.Stat(dir); err == nil && !st.IsDir() {
 			err = syscall.ENOTDIR
 		}
-		return err
 	}
 	if err != nil {
 		return err
