@@ -78,7 +78,11 @@ func (s *site) Ask(q evidence.Question) evidence.Answer {
 	if !ok || table == nil {
 		return evidence.Answer{Status: evidence.Failed, Reason: "broken"}
 	}
-	v, found := table[q.Arg]
+	key := q.Arg
+	if !strings.HasSuffix(q.Name, "c") || q.Name == "sc" || q.Name == "rc" { // those for addresses fold case
+		key = strings.ToLower(key)
+	}
+	v, found := table[key]
 	if !found {
 		return evidence.Answer{Status: evidence.NotFound}
 	}
@@ -184,4 +188,20 @@ func TestSizeIsPostfixs(t *testing.T) {
 			t.Errorf("line of %d came out as %q", c.n, got.content)
 		}
 	}
+}
+
+// config reads a configuration of its own.
+func (s *site) config(mainCf string) *config.Config {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	for name, text := range map[string]string{"main.cf": basics + mainCf, "master.cf": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	cfg, _, err := config.Load(dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return cfg
 }

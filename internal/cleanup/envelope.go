@@ -68,7 +68,7 @@ func (m *Message) addBcc(addr string) {
 
 // bccFrom adds the blind copy that a table has for an address.
 func (m *Message) bccFrom(t *tables, addr string) {
-	if !m.maps || addr == "" || len(t.maps) == 0 {
+	if !m.copies || addr == "" || len(t.maps) == 0 {
 		return
 	}
 	found := m.c.world.Resolver.Find(m.src, t.maps, addr)
@@ -133,10 +133,10 @@ func (m *Message) warnings(texts []string) {
 // clientIsLocal reports whether the client is one whose headers are completed
 // (local_header_rewrite_clients). A message without a client is ours.
 func (m *Message) clientIsLocal() bool {
-	f := m.facts
-	if f == nil {
+	if m.internal() {
 		return true
 	}
+	f := m.facts
 	check := false // the word before was check_address_map
 	for _, it := range m.c.in.localClients {
 		word := it.Text

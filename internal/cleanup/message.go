@@ -47,6 +47,7 @@ type Message struct {
 	discard bool
 	checks  bool // header and body checks are still applied
 	maps    bool // addresses are mapped
+	copies  bool // automatic blind copies are made
 	closed  bool
 
 	seenAddress map[string]bool // recipients that are there already
@@ -102,7 +103,8 @@ func (m *Message) worded(code int, otherwise mail.Reply) mail.Reply {
 
 // Begin starts a message: env has the queue id, the arrival time, the sender,
 // all accepted recipients as the client gave them, and the client; facts are
-// those of the session, for log lines; src answers table look-ups. Trouble with
+// those of the session, for log lines, and nil or without a client's address
+// for a message that the server made itself; src answers table look-ups. Trouble with
 // the envelope is kept for Close; an error means that the queue has no room or
 // its disk fails.
 func (c *Cleaner) Begin(ctx context.Context, env mail.Envelope, facts *mail.Facts, src evidence.Source) (*Message, error) {
@@ -122,6 +124,7 @@ func (c *Cleaner) Begin(ctx context.Context, env mail.Envelope, facts *mail.Fact
 		m.env.Filter = c.in.filter
 	}
 	m.env.Recipients = nil
+	m.copies = m.maps && !m.internal()
 	m.walker = mimestate.New(m.mimeOptions(), mimestate.Output{
 		Header: m.header, HeadersEnd: m.headersEnd, Body: m.body, Error: m.mimeError,
 	})
@@ -132,6 +135,9 @@ func (c *Cleaner) Begin(ctx context.Context, env mail.Envelope, facts *mail.Fact
 	}
 	return m, nil
 }
+
+// internal reports whether the server made the message itself.
+func (m *Message) internal() bool { return m.facts == nil || m.facts.ClientAddress == "" }
 
 // chooseContext finds out whether headers are rewritten, and how.
 func (m *Message) chooseContext() {
@@ -292,7 +298,7 @@ func (m *Message) endContent() {
 		m.trouble |= refused
 		m.reason = "5.6.0 " + e.String()
 	}
-	if m.maps && m.c.set.alwaysBcc != "" {
+	if m.copies && m.c.set.alwaysBcc != "" {
 		m.addBcc(m.c.set.alwaysBcc)
 	}
 	for _, a := range m.bcc {
