@@ -75,7 +75,7 @@ func (t inline) All() iter.Seq2[string, string] {
 	}
 }
 
-func openInline(name string, o Options) (Table, error) {
+func openInline(name string) (Table, error) {
 	const want = "inline:{name=value...}"
 	spec := "inline:" + name
 	body, err := braced(name)
@@ -89,10 +89,6 @@ func openInline(name string, o Options) (Table, error) {
 		k, v = strings.Trim(k, blank), strings.Trim(v, blank)
 		if !ok || strings.ContainsAny(k, blank) {
 			return nil, fmt.Errorf("missing '=' after attribute name: %q; need %q", spec, want)
-		}
-		if v == "" {
-			o.Log.Warn("table " + spec + ": key " + k + ": empty string result is not allowed")
-			o.Log.Warn("table " + spec + " should return NO RESULT in case of NOT FOUND")
 		}
 		t[strings.ToLower(k)] = v
 	}

@@ -33,13 +33,13 @@ func openSQLite(path, name string, o Options) (Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := readSQL(get)
-	if err != nil {
-		return nil, err
-	}
 	file := get("dbpath")
 	if file == "" {
 		return nil, errors.New("dbpath is not set")
+	}
+	c, err := readSQL(get)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := os.Stat(file); err != nil {
 		return nil, fmt.Errorf("dbpath: %w", err)

@@ -167,7 +167,7 @@ func (s *Set) open(spec string, depth int) (Table, error) {
 	}
 	typ, name := Split(spec, s.o.DefaultType)
 	if name == "" {
-		return nil, &OpenError{spec, fmt.Errorf("expecting \"type:name\" form instead of %q", spec)}
+		return nil, &OpenError{spec, fmt.Errorf("open dictionary: expecting \"type:name\" form instead of %q", spec)}
 	}
 	t, err := s.openType(typ, name, depth)
 	if err == nil {
@@ -199,7 +199,7 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 	case "regexp", "pcre", "cidr":
 		return openPattern(typ, name, s.path(name), s.o)
 	case "inline":
-		return openInline(name, s.o)
+		return openInline(name)
 	case "static":
 		return openStatic(name)
 	case "fail":

@@ -172,6 +172,10 @@ func (m *run) lookup(key string) (value string, found bool, err error) {
 		if err != nil {
 			return "", false, fmt.Errorf("table %s: query error: %w", m.full(spec), err)
 		}
+		if found && value == "" {
+			m.warn("table " + m.full(spec) + ": key " + key + ": empty string result is not allowed")
+			m.warn("table " + m.full(spec) + " should return NO RESULT in case of NOT FOUND")
+		}
 		if found {
 			return value, true, nil
 		}
@@ -188,26 +192,32 @@ func (m *run) full(spec string) string {
 }
 
 // keys asks for every line of standard input, or for the parts of a message
-// there.
+// there, and stops at the first error.
 func (m *run) keys() (found bool, err error) {
 	out := bufio.NewWriter(m.env.Out)
+	var failed error
 	ask := func(key string) {
-		if err != nil {
+		if failed != nil {
 			return
 		}
-		var value string
-		var ok bool
-		if value, ok, err = m.lookup(key); ok {
+		value, ok, err := m.lookup(key)
+		if failed = err; ok {
 			found = true
 			fmt.Fprintf(out, "%s\t%s\n", key, value)
 		}
 	}
-	if m.parts == "" {
-		err = errors.Join(m.lines(ask), err)
-	} else {
-		err = errors.Join(m.message(ask), err)
+	read := m.lines
+	if m.parts != "" {
+		read = m.message
 	}
-	return found, errors.Join(err, out.Flush())
+	err = read(ask)
+	if failed != nil {
+		err = failed
+	}
+	if flushed := out.Flush(); err == nil {
+		err = flushed
+	}
+	return found, err
 }
 
 // longestKey bounds a line of standard input.
