@@ -160,9 +160,9 @@ func (b *builder) failAll(problems []cleanup.Problem) {
 // servers makes the SMTP servers; accounts is where they check passwords.
 func (b *builder) servers(accounts sasl.Backend) {
 	for _, svc := range b.services {
-		v, _ := b.site.Service(svc.name)
+		v := svc.site
 		o := smtpd.Options{
-			Config: v.Config, Service: svc.name, Program: v.Program, Resolver: b.site.Resolver,
+			Config: v.Config, Service: v.Entry.Name, Program: v.Program, Resolver: b.site.Resolver,
 			World: b.world, Lists: b.lists(), Peers: b.dns.System,
 			Anvil: b.shared.anvil, Cleaner: b.cleaner, Queue: b.shared.queue, Lookup: b.site.Tables.Lookup,
 			Clock: b.shared.clock, Log: b.log,

@@ -69,8 +69,9 @@ func TestSlots(t *testing.T) {
 }
 
 func TestStrangers(t *testing.T) {
-	cfg := load(t, "", `smtp inet n - n - - smtpd
+	cfg := load(t, "", `smtp inet n - n - 1 postscreen
 smtpd pass - - n - - smtpd
+tube unix - - n - - smtpd
 cleanup unix n - n - 0 cleanup
 scan unix - n n - - pipe
   user=nobody argv=/bin/true
@@ -78,9 +79,10 @@ qmqp inet n - n - - /usr/lib/postfix/sbin/qmqpd
 `)
 	got := strings.Join(strangers(cfg), "\n")
 	file := filepath.Join(cfg.Dir, "master.cf")
-	want := file + ":2: service smtpd (pass) is not served: smtpd is for inet services only\n" +
-		file + ":4: service scan is not served: Sekisho has no pipe\n" +
-		file + ":6: service qmqp is not served: Sekisho has no qmqpd"
+	want := file + ":1: service smtp: Sekisho has no postscreen; clients go straight to the smtpd service of type pass\n" +
+		file + ":3: service tube (unix) is not served: smtpd is for inet services only\n" +
+		file + ":5: service scan is not served: Sekisho has no pipe\n" +
+		file + ":7: service qmqp is not served: Sekisho has no qmqpd"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -13,6 +13,7 @@ import (
 	"sekisho/internal/config"
 	"sekisho/internal/qmgr"
 	"sekisho/internal/queue"
+	"sekisho/internal/site"
 )
 
 // shared is what outlives a reload.
@@ -35,9 +36,10 @@ func (s *shared) idle() <-chan struct{} {
 
 func (s *shared) close() error { return s.queue.Close() }
 
-// service is an smtpd service of master.cf, ready to serve.
+// service is an inet service of master.cf, ready to serve.
 type service struct {
 	graph     *graph
+	site      site.Service // the smtpd service that answers
 	name      string
 	pos       config.Pos
 	endpoints []endpoint

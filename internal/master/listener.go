@@ -23,7 +23,7 @@ const acceptPause = time.Second
 type listener struct {
 	endpoint
 	ln      net.Listener
-	current atomic.Pointer[service]
+	current atomic.Pointer[service] // nil when the port is given up
 	clock   clock.Clock
 	log     *slog.Logger
 }
@@ -61,11 +61,23 @@ func (l *listener) accept(ctx context.Context, sessions *sessions) {
 			}
 			continue
 		}
-		svc := l.current.Load()
-		for !svc.graph.begin() { // a reload came in between
-			svc = l.current.Load()
+		if svc := l.begin(); svc != nil {
+			go l.serve(ctx, svc, conn, sessions)
+			continue
 		}
-		go l.serve(ctx, svc, conn, sessions)
+		_ = conn.Close() // it came while the port was given up
+	}
+}
+
+// begin registers a user of the current service; nil when there is none any
+// more.
+func (l *listener) begin() *service {
+	for {
+		svc := l.current.Load()
+		if svc == nil || svc.graph.begin() {
+			return svc
+		}
+		// The service was replaced between the two calls.
 	}
 }
 

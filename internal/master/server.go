@@ -207,6 +207,7 @@ func (s *server) swap(g *graph) error {
 			continue
 		}
 		s.Log.Info("no longer listening on " + addr)
+		l.current.Store(nil)
 		_ = l.ln.Close() // there is nothing to be done about a port that does not close
 		delete(s.listeners, addr)
 	}

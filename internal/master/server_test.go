@@ -70,7 +70,7 @@ func smtpdAt(addrs ...string) string {
 	return b.String()
 }
 
-// begin starts a server and waits until it listens.
+// start starts a server and waits until it listens.
 func start(t *testing.T, mainCF, masterCF string) *running {
 	t.Helper()
 	r := &running{t: t, dir: t.TempDir(), signals: make(chan os.Signal), log: make(lineLog, 1000), ended: make(chan error, 1)}
@@ -265,4 +265,22 @@ func TestMaxprocLimitsSessions(t *testing.T) {
 	first.want("221 2.0.0 Bye")
 	second.want("220 one") // it got its turn
 	r.stop()
+}
+
+func TestPostscreenLeadsToSMTPD(t *testing.T) {
+	addr := freeAddr(t)
+	r := start(t, mainCF, addr+" inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd -o smtpd_banner=behind\n")
+	dial(t, addr).want("220 behind")
+	r.expect("has no postscreen")
+	r.stop()
+}
+
+func TestTwoServicesAtOneAddress(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "main.cf"), mainCF)
+	write(t, filepath.Join(dir, "master.cf"), "25 inet n - n - - smtpd\n127.0.0.1:25 inet n - n - - smtpd\n")
+	err := Run(t.Context(), dir, Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "master.cf:2: service 127.0.0.1:25: 127.0.0.1:25 belongs to service 25 (") {
+		t.Errorf("error %v", err)
+	}
 }

@@ -19,20 +19,38 @@ var parts = map[string]bool{
 	"showq": true, "flush": true, "verify": true, "dnsblog": true, "tlsproxy": true,
 }
 
-// strangers tells of the services in master.cf that are not served, one line
-// each.
+// strangers tells of the services in master.cf that are not served as they are
+// written, one line each.
 func strangers(cfg *config.Config) []string {
 	var out []string
 	for _, e := range cfg.Services {
 		daemon := filepath.Base(e.Command)
 		switch {
-		case site.IsSMTPD(e) && e.Type != "inet":
+		case isPostscreen(e):
+			out = append(out, fmt.Sprintf("%s: service %s: Sekisho has no postscreen; clients go straight to the smtpd service of type pass", e.Pos, e.Name))
+		case site.IsSMTPD(e) && e.Type != "inet" && e.Type != "pass":
 			out = append(out, fmt.Sprintf("%s: service %s (%s) is not served: smtpd is for inet services only", e.Pos, e.Name, e.Type))
 		case !parts[daemon]:
 			out = append(out, fmt.Sprintf("%s: service %s is not served: Sekisho has no %s", e.Pos, e.Name, daemon))
 		}
 	}
 	return out
+}
+
+// isPostscreen reports whether a service is the screen before smtpd.
+func isPostscreen(e config.Service) bool {
+	return e.Type == "inet" && filepath.Base(e.Command) == "postscreen"
+}
+
+// behind returns the smtpd service that answers at an inet service of
+// master.cf: its own, or for postscreen the one of type pass.
+func behind(s *site.Site, e config.Service) (site.Service, bool) {
+	for _, v := range s.Services {
+		if e.Type == "inet" && v.Entry.Type == "inet" && v.Entry.Name == e.Name || isPostscreen(e) && v.Entry.Type == "pass" {
+			return v, true
+		}
+	}
+	return site.Service{}, false
 }
 
 // slots returns the session limit that maxproc sets. Without one there is no
@@ -50,13 +68,14 @@ func slots(e config.Service) chan struct{} {
 func (g *graph) listen(s *site.Site) error {
 	var errs []error
 	taken := make(map[string]*service)
-	for _, v := range s.Services {
-		if v.Entry.Type != "inet" {
+	for _, entry := range g.config.Services {
+		v, ok := behind(s, entry)
+		if !ok {
 			continue
 		}
-		svc := &service{graph: g, name: v.Entry.Name, pos: v.Entry.Pos, slots: slots(v.Entry)}
+		svc := &service{graph: g, site: v, name: entry.Name, pos: entry.Pos, slots: slots(v.Entry)}
 		var err error
-		if svc.endpoints, err = endpoints(v.Config, v.Entry); err != nil {
+		if svc.endpoints, err = endpoints(v.Config, entry); err != nil {
 			errs = append(errs, err)
 		}
 		for _, e := range svc.endpoints {
