@@ -21,6 +21,7 @@ import (
 	"sekisho/internal/applet/demo"
 	"sekisho/internal/applet/exit"
 	"sekisho/internal/applet/postconf"
+	"sekisho/internal/applet/postmap"
 	"sekisho/internal/applet/serve"
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
@@ -37,6 +38,7 @@ type commands struct {
 	Serve    serve.Cmd          `cmd:"" help:"Run the mail server of a configuration folder."`
 	Demo     demo.Cmd           `cmd:"" help:"Make a demo site and run it."`
 	Postconf postconf.Cmd       `cmd:"" help:"Print parameters and services as postconf(1) does."`
+	Postmap  postmap.Cmd        `cmd:"" help:"Ask lookup tables as postmap(1) does."`
 	Domain   account.DomainCmd  `cmd:"" help:"Manage domains."`
 	Mailbox  account.MailboxCmd `cmd:"" help:"Manage mailboxes and their passwords."`
 	Alias    account.AliasCmd   `cmd:"" help:"Manage aliases."`
@@ -44,7 +46,7 @@ type commands struct {
 }
 
 // tools are the commands that can also be called by their name alone.
-var tools = map[string]bool{"postconf": true}
+var tools = map[string]bool{"postconf": true, "postmap": true}
 
 // version is Sekisho's own; mail_version says which Postfix it behaves like.
 const version = "0.1"
@@ -98,6 +100,7 @@ func environments(k *kong.Context, in, out, errOut *os.File) []any {
 	return []any{
 		&serve.Env{Context: ctx, Out: out, Clock: clock.System{}},
 		&postconf.Env{Out: out, Err: errOut, Config: dir, Given: given},
+		&postmap.Env{In: in, Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
 		&account.Env{Context: ctx, Directory: accounts, In: in, Out: out, Err: errOut, Clock: clock.System{}},
 	}
 }
