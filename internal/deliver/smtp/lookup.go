@@ -148,7 +148,7 @@ func (l *lookup) fromDNS(name string, pref uint16) (hosts []host, notFound bool)
 		for _, r := range a.Records {
 			hosts = append(hosts, host{name, r.Data, pref})
 		}
-		if rank(a.Outcome) > rank(worst.Outcome) {
+		if rank(a.Outcome) >= rank(worst.Outcome) {
 			worst = a
 		}
 	}

@@ -277,6 +277,7 @@ func (s *session) read() (reply, error) {
 	r, odd, err := readReply(s.r)
 	if odd != "" && s.features.pipelining {
 		s.d.a.Log.Warn(fmt.Sprintf("%s: non-ESMTP response from %s: %.100s", s.d.r.QueueID, s.relay(), odd))
+		s.d.a.Log.Warn(fmt.Sprintf("to prevent loss of mail, turn off command pipelining for %s with the smtp_discard_ehlo_keywords parameter", s.host.addr))
 	}
 	return r, err
 }
