@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -40,11 +41,7 @@ func play(script *Transcript) ([]Step, error) {
 
 // leadingSends are the steps in which the client talks before the greeting.
 func leadingSends(steps []Step) []Step {
-	n := 0
-	for n < len(steps) && steps[n].Kind == Send {
-		n++
-	}
-	return steps[:n]
+	return steps[:sameKind(steps, Send)]
 }
 
 // dial connects from the client's address and sends what the client sends before
@@ -132,17 +129,23 @@ func (c *client) run(steps []Step) error {
 	for len(steps) > 0 {
 		n := 1
 		switch steps[0].Kind {
-		case Send, Pause:
-			for n < len(steps) && steps[n].Kind == Send {
-				n++
+		case Content:
+			n += sameKind(steps[1:], Content)
+			if !c.wantsContent() {
+				steps = steps[n:]
+				steps = steps[sameKind(steps, Reply):]
+				continue
 			}
 			if err := c.send(steps[:n]); err != nil {
 				return c.end() // the server closed
 			}
-		case Reply:
-			for n < len(steps) && steps[n].Kind == Reply {
-				n++
+		case Send, Pause:
+			n += sameKind(steps[1:], Send)
+			if err := c.send(steps[:n]); err != nil {
+				return c.end()
 			}
+		case Reply:
+			n += sameKind(steps[1:], Reply)
 			if open, err := c.replies(steps[:n]); err != nil || !open {
 				return err
 			}
@@ -157,6 +160,21 @@ func (c *client) run(steps []Step) error {
 		c.said = c.said[:len(c.said)-1]
 	}
 	return err
+}
+
+// sameKind counts the steps at the front that are of this kind.
+func sameKind(steps []Step, k Kind) int {
+	n := 0
+	for n < len(steps) && steps[n].Kind == k {
+		n++
+	}
+	return n
+}
+
+// wantsContent says whether the last thing the server said was 354.
+func (c *client) wantsContent() bool {
+	last := c.said[len(c.said)-1]
+	return last.Kind == Reply && bytes.HasPrefix(last.Data, []byte("354 "))
 }
 
 func (c *client) send(steps []Step) error {

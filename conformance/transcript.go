@@ -18,6 +18,7 @@ import (
 //	C: first\n                          a line that ends otherwise says how,
 //	C: half a li\c                      \c for not at all
 //	C| ne                               a write of its own, see Pause
+//	C> Subject: x                       only after 354, see Content
 //	S! closed                           the server ends the connection first
 //
 //	-- log                              the server's log lines
@@ -55,10 +56,11 @@ type Step struct {
 type Kind int
 
 const (
-	Send   Kind = iota // the client sends, in one write with neighbouring Sends
-	Pause              // the client sends when the server has read all so far
-	Reply              // the server answers a line
-	Closed             // the server closes the connection
+	Send    Kind = iota // the client sends, in one write with neighbouring Sends
+	Pause               // the client sends when the server has read all so far
+	Content             // the client sends if the last reply was 354; else the reply to it is not awaited
+	Reply               // the server answers a line
+	Closed              // the server closes the connection
 )
 
 // File is a delivered message.
@@ -152,7 +154,7 @@ func (p *parser) dialogue(line string) (err error) {
 			return fmt.Errorf("unknown event %q", rest)
 		}
 		t.Steps = append(t.Steps, Step{Kind: Closed})
-	case "S:", "C:", "C|":
+	case "S:", "C:", "C|", "C>":
 		err = t.addText(mark, rest)
 	default:
 		return fmt.Errorf("cannot read %q", line)
@@ -161,7 +163,7 @@ func (p *parser) dialogue(line string) (err error) {
 }
 
 func (t *Transcript) addText(mark, text string) error {
-	kind := map[string]Kind{"S:": Reply, "C:": Send, "C|": Pause}[mark]
+	kind := map[string]Kind{"S:": Reply, "C:": Send, "C|": Pause, "C>": Content}[mark]
 	text, unended := strings.CutSuffix(text, `\c`)
 	data, err := unescape(text)
 	if err != nil {
@@ -218,5 +220,5 @@ func (s Step) format() string {
 	if !ended && !bytes.HasSuffix(text, []byte("\n")) {
 		out += `\c`
 	}
-	return map[Kind]string{Send: "C: ", Pause: "C| "}[s.Kind] + out + "\n"
+	return map[Kind]string{Send: "C: ", Pause: "C| ", Content: "C> "}[s.Kind] + out + "\n"
 }

@@ -295,7 +295,7 @@ func (s *session) beginChunk(size int64) (mail.Reply, error) {
 	r, err := s.openMessage()
 	if err == nil && r.IsZero() {
 		s.tr.chunks.begun = true
-		s.tr.chunks.out = content{s: s}
+		s.tr.chunks.out = content{s: s, begun: true} // the first lines are as good as any other
 	}
 	return r, err
 }

@@ -20,12 +20,12 @@ func (s *session) startTLS(words []token) (ok bool, err error) {
 	switch {
 	case len(words) != 1:
 		return s.say(mail.Reply{Code: 501, Status: "5.5.4", Text: "Syntax: STARTTLS"})
-	case s.tr.open:
-		return s.say(inMail)
 	case s.tls != nil:
 		return s.say(mail.Reply{Code: 554, Status: "5.5.1", Text: "Error: TLS already active"})
 	case !s.set.tls.offer || s.discard&noStartTLS != 0:
 		return s.say(mail.Reply{Code: 502, Status: "5.5.1", Text: "Error: command not implemented"})
+	case s.tr.open:
+		return s.say(inMail)
 	}
 	if s.newTLSLimit() {
 		s.warn("Refusing STARTTLS request from %s for service %s", s.facts.NameAddr(), s.srv.o.Service)

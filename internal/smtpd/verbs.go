@@ -35,7 +35,7 @@ func (s *session) hello(verb string, words []token) mail.Reply {
 	s.resetHelo()
 	s.carry.helo = out.Carry
 	s.resetMail()
-	s.facts.HeloName = neuter(printable(name), `<>()\";@`)
+	s.facts.HeloName = neuter(printable(name), ` <>()\";@`)
 	if verb == "HELO" {
 		return mail.Reply{Code: 250, Text: s.set.myhostname}
 	}

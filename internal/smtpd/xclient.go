@@ -175,7 +175,7 @@ func setHelo(to *string, a attributePair) mail.Reply {
 	case len(a.value) > longestHostname:
 		return badAttribute(a)
 	default:
-		*to = neuter(a.value, `<>()\";@`)
+		*to = neuter(a.value, ` <>()\";@`)
 	}
 	return mail.Reply{}
 }
@@ -266,7 +266,7 @@ func (f *forwarded) set(a attributePair) mail.Reply {
 		}
 		f.port = known
 	case "HELO":
-		f.helo = neuter(known, `<>()\";@`)
+		f.helo = neuter(known, ` <>()\";@`)
 	case "PROTO":
 		f.proto = neuter(known, `[]<>()\";:@`)
 	case "IDENT":
