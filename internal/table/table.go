@@ -70,9 +70,10 @@ func (s *Set) Open(spec string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tables[spec] == nil {
-		s.tables[spec] = t
+	if s.tables[spec] != nil {
+		return t.Close() // another call was faster
 	}
+	s.tables[spec] = t
 	return nil
 }
 

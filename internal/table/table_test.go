@@ -239,6 +239,27 @@ func TestFileIsReadAgain(t *testing.T) {
 	}
 }
 
+// TestBadChangeIsSaidOnce: the contents stay, and the log is not filled.
+func TestBadChangeIsSaidOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "re")
+	write(t, path, "/a/ 1\n")
+	var log strings.Builder
+	c := clock.NewManual(time.Unix(1000, 0))
+	s := table.NewSet(table.Options{Clock: c, Log: slog.New(slog.NewTextHandler(&log, nil)), Dir: dir})
+	defer s.Close()
+	for i, content := range []string{"/a/ 1\n", "/a/ 22\n/b(/ 3\n", "/a/ 22\n/b(/ 3\n", "/a/ 4444\n"} {
+		write(t, path, content)
+		c.Advance(2 * time.Second)
+		if got, want := ask(s, "regexp:re", "a"), []string{"1", "1", "1", "4444"}[i]; got != want {
+			t.Errorf("step %d: %q, want %q", i, got, want)
+		}
+	}
+	if n := strings.Count(log.String(), "the former contents stay"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+}
+
 func TestSQLite(t *testing.T) {
 	dir := postmapDir(t)
 	db := filepath.Join(dir, "db")
