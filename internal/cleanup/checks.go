@@ -77,7 +77,7 @@ func (m *Message) mimeError(e mimestate.Errors, text string) {
 func (m *Message) origin() string {
 	c := &m.env.Client
 	switch {
-	case m.internal():
+	case c.Name == "" && m.internal():
 		return "local"
 	case c.Name == "":
 		return m.facts.NameAddr()

@@ -131,12 +131,16 @@ func (m *Message) warnings(texts []string) {
 }
 
 // clientIsLocal reports whether the client is one whose headers are completed
-// (local_header_rewrite_clients). A message without a client is ours.
+// (local_header_rewrite_clients). A message without a client is ours; one that
+// is forwarded has the client that brought it first.
 func (m *Message) clientIsLocal() bool {
-	if m.internal() {
-		return true
-	}
 	f := m.facts
+	if m.internal() {
+		if m.env.Client.Address == "" {
+			return true
+		}
+		f = &mail.Facts{ClientAddress: m.env.Client.Address, ClientName: m.env.Client.Name, SASLUsername: m.env.Client.SASLUsername}
+	}
 	check := false // the word before was check_address_map
 	for _, it := range m.c.in.localClients {
 		word := it.Text
@@ -171,7 +175,7 @@ func (m *Message) clientIsLocal() bool {
 				return true
 			}
 		case "permit_tls_clientcerts":
-			if m.knownCertificate() {
+			if m.knownCertificate(f) {
 				return true
 			}
 		case "check_address_map":
@@ -196,8 +200,8 @@ func (m *Message) ownAddress(addr string) bool {
 	return false
 }
 
-func (m *Message) knownCertificate() bool {
-	for _, print := range []string{m.facts.CcertFingerprint, m.facts.CcertPubkeyFingerprint} {
+func (m *Message) knownCertificate(f *mail.Facts) bool {
+	for _, print := range []string{f.CcertFingerprint, f.CcertPubkeyFingerprint} {
 		for _, t := range m.c.in.relayCerts {
 			if print != "" && m.asked(t, print) {
 				return true

@@ -39,7 +39,7 @@ type Box struct {
 type Copy struct {
 	Sender    string // internal form, empty for the null sender
 	Original  string // for X-Original-To; empty: no such header
-	Delivered string // for Delivered-To
+	Delivered string // for Delivered-To; empty: no such header
 	// Content opens the message. It is opened with the process's own rights.
 	Content func() (io.ReadCloser, error)
 }
@@ -126,7 +126,10 @@ func (c Copy) headers() string {
 	if c.Original != "" {
 		h += "X-Original-To: " + mail.Quote(c.Original) + "\n"
 	}
-	return h + "Delivered-To: " + mail.Quote(c.Delivered) + "\n"
+	if c.Delivered != "" {
+		h += "Delivered-To: " + mail.Quote(c.Delivered) + "\n"
+	}
+	return h
 }
 
 // limited is a file that takes only so much.
