@@ -20,6 +20,7 @@ import (
 	"sekisho/internal/applet/account"
 	"sekisho/internal/applet/demo"
 	"sekisho/internal/applet/exit"
+	"sekisho/internal/applet/explain"
 	"sekisho/internal/applet/postconf"
 	"sekisho/internal/applet/postmap"
 	"sekisho/internal/applet/serve"
@@ -37,6 +38,7 @@ const (
 type commands struct {
 	Serve    serve.Cmd          `cmd:"" help:"Run the mail server of a configuration folder."`
 	Demo     demo.Cmd           `cmd:"" help:"Make a demo site and run it."`
+	Explain  explain.Cmd        `cmd:"" help:"Tell what becomes of a session, and why."`
 	Postconf postconf.Cmd       `cmd:"" help:"Print parameters and services as postconf(1) does."`
 	Postmap  postmap.Cmd        `cmd:"" help:"Ask lookup tables as postmap(1) does."`
 	Domain   account.DomainCmd  `cmd:"" help:"Manage domains."`
@@ -99,6 +101,7 @@ func environments(k *kong.Context, in, out, errOut *os.File) []any {
 	dir, given := postconf.Folder()
 	return []any{
 		&serve.Env{Context: ctx, Out: out, Clock: clock.System{}},
+		&explain.Env{Context: ctx, Out: out, Clock: clock.System{}},
 		&postconf.Env{Out: out, Err: errOut, Config: dir, Given: given},
 		&postmap.Env{In: in, Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
 		&account.Env{Context: ctx, Directory: accounts, In: in, Out: out, Err: errOut, Clock: clock.System{}},

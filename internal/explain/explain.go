@@ -23,19 +23,50 @@ const (
 
 // Rung is one restriction on the way, at one command of the session.
 type Rung struct {
-	Command string
-	restrict.Step
+	Command     string          `json:"command"`
+	List        string          `json:"list,omitempty"` // parameter; empty for what Postfix does by itself
+	Depth       int             `json:"depth"`          // more than 1 inside of classes and table results
+	File        string          `json:"file,omitempty"`
+	Line        int             `json:"line,omitempty"`
+	Restriction string          `json:"restriction"`
+	Argument    string          `json:"argument,omitempty"`
+	Warn        bool            `json:"warn_if_reject,omitempty"`
+	Result      restrict.Result `json:"result"`
+	Says        string          `json:"says,omitempty"`
+	Asked       []Asked         `json:"asked,omitempty"`
+}
+
+// Asked is a question that a restriction had, with its answer, in words.
+type Asked struct {
+	Kind    string `json:"kind"`          // dns, host, table, policy, verify, clock
+	Of      string `json:"of,omitempty"`  // record type, table, service
+	Key     string `json:"key,omitempty"` // domain name, key of the table
+	Answer  string `json:"answer"`
+	Unknown bool   `json:"unknown,omitempty"` // nobody was asked
+}
+
+// Alternative is another end of the session: what follows if an unanswered
+// question has a certain answer.
+type Alternative struct {
+	Question string  `json:"question"`
+	Answer   string  `json:"answer"`
+	Verdict  Verdict `json:"verdict"`
+	Reply    string  `json:"reply,omitempty"`
 }
 
 // Report is the whole explanation.
 type Report struct {
-	Verdict Verdict
-	// Command is the one that was refused, or the last.
-	Command string
-	Reply   mail.Reply
-	Effects []restrict.Effect
-	Notes   []restrict.Note
-	Ladder  []Rung
+	Verdict Verdict `json:"verdict"`
+	// Certain is false when questions are unanswered: Verdict is then what
+	// follows if all of them are answered harmlessly, and Otherwise what else
+	// is possible.
+	Certain   bool          `json:"certain"`
+	Command   string        `json:"command"` // the one that was refused, or the last
+	Reply     string        `json:"reply,omitempty"`
+	Otherwise []Alternative `json:"otherwise,omitempty"`
+	Effects   []string      `json:"effects,omitempty"` // actions on the message, "HOLD", "FILTER smtp:[...]"
+	Log       []string      `json:"log,omitempty"`     // lines the server would log
+	Ladder    []Rung        `json:"ladder"`
 }
 
 // command is one step of an SMTP dialogue with what is known by then.
@@ -49,45 +80,106 @@ type command struct {
 // the message: f holds all its facts, the last command included. The commands
 // before it see only what the client had said by then.
 func Session(p *restrict.Program, f mail.Facts, src evidence.Source) Report {
-	rep := Report{Verdict: Accepted}
-	var carry restrict.Carry
-	for _, c := range commands(f) {
-		out, trace := p.Explain(c.stage, &c.facts, src, carry)
-		carry = out.Carry
-		rep.add(c.name, out, trace)
-		if rep.Verdict != Accepted {
-			break
-		}
+	rep, unknown := session(p, f, src)
+	rep.Certain = len(unknown) == 0
+	for _, q := range unknown {
+		rep.consider(p, f, src, q)
 	}
 	return rep
 }
 
+func session(p *restrict.Program, f mail.Facts, src evidence.Source) (Report, []evidence.Question) {
+	rep := Report{Verdict: Accepted}
+	var carry restrict.Carry
+	var unknown []evidence.Question
+	for _, c := range commands(f) {
+		out, trace := p.Explain(c.stage, &c.facts, src, carry)
+		carry = out.Carry
+		unknown = append(unknown, out.Unknown...)
+		rep.add(c.name, out, trace)
+		if rep.Verdict != Accepted && rep.Verdict != Discarded {
+			break
+		}
+	}
+	return rep, unique(unknown)
+}
+
+func unique(qs []evidence.Question) []evidence.Question {
+	var out []evidence.Question
+	seen := make(map[evidence.Question]bool)
+	for _, q := range qs {
+		if !seen[q] {
+			seen[q] = true
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// consider finds out what else follows when one question has another answer.
+func (rep *Report) consider(p *restrict.Program, f mail.Facts, src evidence.Source, q evidence.Question) {
+	seen := map[string]bool{rep.Reply: true}
+	for _, a := range possible(q) {
+		other, _ := session(p, f, evidence.SourceFunc(func(asked evidence.Question) evidence.Answer {
+			if asked == q {
+				return a
+			}
+			return src.Ask(asked)
+		}))
+		if seen[other.Reply] {
+			continue
+		}
+		seen[other.Reply] = true
+		rep.Otherwise = append(rep.Otherwise, Alternative{question(q), answer(q, a), other.Verdict, other.Reply})
+	}
+}
+
 func (rep *Report) add(name string, out restrict.Outcome, trace restrict.Trace) {
 	rep.Command = name
-	rep.Effects = append(rep.Effects, out.Effects...)
-	rep.Notes = append(rep.Notes, out.Notes...)
+	for _, e := range out.Effects {
+		text := e.Kind.String()
+		if e.Arg != "" {
+			text += " " + e.Arg
+		}
+		rep.Effects = append(rep.Effects, text)
+	}
+	for _, n := range out.Notes {
+		text := n.Text
+		if n.Level > 0 {
+			text = "warning: " + text
+		}
+		rep.Log = append(rep.Log, text)
+	}
 	for _, s := range trace {
-		rep.Ladder = append(rep.Ladder, Rung{name, s})
+		rep.Ladder = append(rep.Ladder, rung(name, s))
+	}
+	if !out.Reply.IsZero() {
+		rep.Reply = out.Reply.String()
 	}
 	switch {
 	case out.Hangup:
 		rep.Verdict = Closed
 	case out.Reply.Code >= 500:
-		rep.Verdict, rep.Reply = Rejected, out.Reply
+		rep.Verdict = Rejected
 	case out.Reply.Code >= 400:
-		rep.Verdict, rep.Reply = Deferred, out.Reply
-	case discards(out.Effects):
+		rep.Verdict = Deferred
+	case out.Carry.Discarded:
 		rep.Verdict = Discarded
 	}
 }
 
-func discards(es []restrict.Effect) bool {
-	for _, e := range es {
-		if e.Kind == restrict.Discard {
-			return true
-		}
+func rung(command string, s restrict.Step) Rung {
+	r := Rung{
+		Command: command, List: s.List, Depth: s.Depth, File: s.Pos.File, Line: s.Pos.Line,
+		Restriction: s.Name, Argument: s.Arg, Warn: s.Warn, Result: s.Result, Says: s.Says,
 	}
-	return false
+	for _, a := range s.Asked {
+		r.Asked = append(r.Asked, Asked{
+			Kind: kind(a.Question.Kind), Of: a.Question.Name, Key: a.Question.Arg,
+			Answer: answer(a.Question, a.Answer), Unknown: a.Answer.Status == evidence.Unknown,
+		})
+	}
+	return r
 }
 
 // commands cuts a session into its commands. HELO is left out when the client
@@ -101,8 +193,9 @@ func commands(f mail.Facts) []command {
 	hello := f
 	hello.SenderKnown, hello.RecipientKnown, hello.RecipientCount = false, false, 0
 	hello.Sender, hello.Recipient, hello.SASLUsername = "", "", ""
+	hello.ProtocolName = "SMTP"
 	connect := hello
-	connect.HeloName, connect.ProtocolName = "", "SMTP"
+	connect.HeloName = ""
 	at("CONNECT", restrict.StageConnect, connect)
 	if f.HeloName != "" {
 		at("EHLO", restrict.StageHelo, hello)

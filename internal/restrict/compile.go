@@ -19,6 +19,9 @@ type Program struct {
 	resolver   *rewrite.Resolver
 	mynetworks *matchlist.List
 	partial    func(table string) bool
+
+	// What Postfix does without being told, as it stands in a trace.
+	unlistedSenderItem, unlistedRecipientItem item
 }
 
 // Problem is something wrong in a restriction list, with the mend.
@@ -61,6 +64,8 @@ func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 		partial:    w.Partial,
 	}
 	p.set.ownAddresses = w.OwnAddresses
+	p.unlistedSenderItem = implied(cfg, "smtpd_reject_unlisted_sender")
+	p.unlistedRecipientItem = implied(cfg, "smtpd_reject_unlisted_recipient")
 	for _, c := range cfg.List("smtpd_restriction_classes") {
 		p.classNames[c.Text] = true
 	}
@@ -77,6 +82,10 @@ func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 		problems = append(problems, bad...)
 	}
 	return p, append(problems, p.safety(cfg)...)
+}
+
+func implied(cfg *config.Config, param string) item {
+	return item{text: param, pos: cfg.Pos(param)}
 }
 
 // readLogPermits reads the list of permits to be logged, if there is one.

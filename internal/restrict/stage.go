@@ -130,7 +130,7 @@ func (r *run) sender() bool {
 	st := r.list(listSender)
 	r.carry.Sender = r.deferPermit
 	if st != rejected && !r.carry.Discarded && r.p.set.rejectUnlistedSender {
-		st = r.unlistedSender()
+		st = r.trace.implied(r, &r.p.unlistedSenderItem, r.unlistedSender)
 	}
 	return st == rejected
 }
@@ -155,7 +155,7 @@ func (r *run) recipient() {
 		return
 	}
 	if r.p.set.rejectUnlistedRecipient {
-		r.unlistedRecipient()
+		r.trace.implied(r, &r.p.unlistedRecipientItem, r.unlistedRecipient)
 	}
 }
 
@@ -203,5 +203,8 @@ func (r *run) forceDeferral() bool {
 		return false
 	}
 	d := r.deferPermit
-	return r.reject(d.Class, d.Reply.Code, d.Reply.Status, d.Reply.Text) == rejected
+	st := r.trace.implied(r, &item{text: "defer_if_permit takes effect"}, func() status {
+		return r.reject(d.Class, d.Reply.Code, d.Reply.Status, d.Reply.Text)
+	})
+	return st == rejected
 }

@@ -1,6 +1,7 @@
 package restrict
 
 import (
+	"slices"
 	"strings"
 
 	"sekisho/internal/config"
@@ -16,16 +17,20 @@ const (
 	Permitted  Result = "permit"      // ended its list with a permit
 	Refused    Result = "reject"      // decided the command
 	Armed      Result = "armed"       // a deferral waits for the end
+	Warned     Result = "warned"      // would have refused, but for warn_if_reject
 	NotReached Result = "not reached" // something before it decided
 )
 
 // Step is one restriction of a trace: a rung of the ladder.
 type Step struct {
-	List   string // parameter, such as smtpd_client_restrictions
-	Depth  int    // 1 in the list itself, more inside classes and table results
+	// List is the parameter, such as smtpd_client_restrictions. What Postfix
+	// does by itself after the lists has no name of a list, only Name.
+	List   string
+	Depth  int // 1 in the list itself, more inside classes and table results
 	Name   string
 	Arg    string
 	Pos    config.Pos
+	Warn   bool
 	Result Result
 	// Says is the reply or the deferral, and for a restriction that was not
 	// reached what it would have said.
@@ -48,13 +53,36 @@ func (p *Program) Explain(stage Stage, f *mail.Facts, src evidence.Source, carry
 	t := &tracer{current: -1}
 	r := &run{p: p, f: f, src: src, trace: t}
 	out := r.stage(stage, carry)
-	for _, id := range p.stageLists(stage) {
+	lists := p.stageLists(stage)
+	for _, id := range lists {
 		if !t.begun[id] {
 			t.listName = listParams[id]
 			t.unreached(r, p.lists[id], r.scopeOf(id))
 		}
 	}
-	return out, t.steps
+	return out, t.inOrder(lists)
+}
+
+// inOrder returns the steps list by list: a list that was left out stands
+// where it would have been. What belongs to no list stays behind its neighbour.
+func (t *tracer) inOrder(lists []listID) []Step {
+	place := make([]int, len(t.steps))
+	for i, s := range t.steps {
+		if s.List == "" && i > 0 {
+			place[i] = place[i-1]
+			continue
+		}
+		place[i] = slices.IndexFunc(lists, func(id listID) bool { return listParams[id] == s.List })
+	}
+	var out []Step
+	for n := -1; n < len(lists); n++ {
+		for i, s := range t.steps {
+			if place[i] == n {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
 }
 
 // stageLists are the lists that a stage evaluates if nothing decides earlier.
@@ -101,22 +129,22 @@ func (t *tracer) list(id listID) {
 
 // mark is where a step began: what was armed then, to see what it changed.
 type mark struct {
-	step, outer    int
-	permit, reject bool
+	step, outer, effects int
+	permit, reject       bool
 }
 
 func (t *tracer) begin(r *run, it *item) mark {
 	if t == nil {
 		return mark{}
 	}
-	m := mark{len(t.steps), t.current, r.deferPermit.Active(), r.deferReject.Active()}
+	m := mark{len(t.steps), t.current, len(r.out.Effects), r.deferPermit.Active(), r.deferReject.Active()}
 	t.steps = append(t.steps, t.step(r, it))
 	t.current = m.step
 	return m
 }
 
 func (t *tracer) step(r *run, it *item) Step {
-	s := Step{List: t.listName, Depth: r.depth, Name: it.text, Arg: it.arg, Pos: it.pos}
+	s := Step{List: t.listName, Depth: r.depth, Name: it.text, Arg: it.arg, Pos: it.pos, Warn: r.warnDepth > 0}
 	if it.op == opBareTable || it.op == opBroken {
 		s.Arg = ""
 	}
@@ -129,10 +157,13 @@ func (t *tracer) end(m mark, r *run, st status) {
 	}
 	s := &t.steps[m.step]
 	t.current = m.outer
-	s.Result, s.Says = result(st), ""
+	s.Result, s.Says = result(st), effectNames(r.out.Effects[m.effects:])
 	switch {
 	case st == rejected:
 		s.Says = r.out.saying()
+	case !r.warned.IsZero():
+		s.Result, s.Says = Warned, r.warned.String()
+		r.warned = mail.Reply{}
 	case r.deferPermit.Active() && !m.permit:
 		s.Result, s.Says = Armed, "if permitted: "+r.deferPermit.Reply.String()
 	case r.deferReject.Active() && !m.reject:
@@ -170,34 +201,58 @@ func (t *tracer) unreached(r *run, items []item, sc scope) {
 	if t == nil {
 		return
 	}
+	warn := false
 	for i := range items {
-		s := t.step(r, &items[i])
-		s.Result = NotReached
+		it := &items[i]
+		if it.op == opWarnIfReject {
+			warn = true
+			continue
+		}
+		s := t.step(r, it)
+		s.Result, s.Warn = NotReached, warn
 		if s.Depth == 0 {
 			s.Depth = 1
 		}
-		s.Says = r.whatIf(&items[i], sc)
+		s.Says, s.Asked = r.whatIf(it, sc)
 		t.steps = append(t.steps, s)
+		warn = false
 	}
 }
 
+// implied records what Postfix does by itself after the lists.
+func (t *tracer) implied(r *run, it *item, f func() status) status {
+	if t == nil {
+		return f()
+	}
+	t.listName = ""
+	m := t.begin(r, it)
+	t.steps[m.step].Depth = 1
+	st := f()
+	t.end(m, r, st)
+	return st
+}
+
 // whatIf evaluates one item by itself.
-func (r *run) whatIf(it *item, sc scope) string {
-	w := &run{p: r.p, f: r.f, src: r.src}
-	st := w.item(it, sc, "")
+func (r *run) whatIf(it *item, sc scope) (says string, asked []Asked) {
+	t := &tracer{steps: make([]Step, 1)}
+	w := &run{p: r.p, f: r.f, src: r.src, trace: t}
+	st := it.eval(w, call{scope: sc, it: it})
+	for _, s := range t.steps {
+		asked = append(asked, s.Asked...)
+	}
 	switch {
 	case st == rejected:
-		return w.out.saying()
+		return w.out.saying(), asked
 	case st == permit:
-		return "permit"
+		return "permit", asked
 	case w.deferPermit.Active():
-		return "if permitted: " + w.deferPermit.Reply.String()
+		return "if permitted: " + w.deferPermit.Reply.String(), asked
 	case w.deferReject.Active():
-		return "if rejected: " + w.deferReject.Reply.String()
+		return "if rejected: " + w.deferReject.Reply.String(), asked
 	case len(w.out.Effects) > 0:
-		return "passed, with " + effectNames(w.out.Effects)
+		return "passed, with " + effectNames(w.out.Effects), asked
 	}
-	return "passed"
+	return "passed", asked
 }
 
 func effectNames(es []Effect) string {

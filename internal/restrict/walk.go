@@ -35,7 +35,8 @@ type run struct {
 	deferPermit  Deferral
 	deferReject  Deferral
 	carry        Carry
-	recipRcpt    bool // reject_unlisted_recipient has run for this recipient
+	recipRcpt    bool       // reject_unlisted_recipient has run for this recipient
+	warned       mail.Reply // what warn_if_reject just kept from being a refusal; for the trace
 	resolvedAddr map[resolveKey]rewrite.Resolved
 	trace        *tracer
 }
@@ -81,14 +82,14 @@ func (r *run) Ask(q evidence.Question) evidence.Answer {
 // has an answer yet.
 func (r *run) ask(q evidence.Question, hopeful evidence.Answer) evidence.Answer {
 	a := r.src.Ask(q)
+	r.trace.asked(q, a)
 	if a.Status == evidence.Unknown {
 		r.out.Unknown = append(r.out.Unknown, q)
-		a = hopeful
+		return hopeful
 	}
 	for _, w := range a.Warnings {
 		r.warnFresh(a, "%s", w)
 	}
-	r.trace.asked(q, a)
 	return a
 }
 
@@ -165,6 +166,7 @@ func (r *run) reject(class ErrorClass, code int, dsn, text string) status {
 	reply = r.p.finish(reply)
 	if warn {
 		r.logf(r.f.LogLine("reject_warning", reply.String()))
+		r.warned = reply
 		return dunno
 	}
 	r.logf(r.f.LogLine("reject", reply.String()))
