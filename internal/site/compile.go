@@ -1,6 +1,7 @@
 package site
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 
@@ -150,16 +151,33 @@ func orPos(a, b config.Pos) config.Pos {
 }
 
 // open tries the tables. One that a default names may be missing: it fails the
-// lookups that need it, and most sites need none.
+// lookups that need it, and most sites need none. What is wrong with a line of
+// a table's file is a problem at that line.
 func (c *compiler) open(items []config.Item, param, service string) {
 	for _, it := range items {
-		if err := c.Tables.Open(it.Text); err != nil {
-			fatal := it.Pos != config.Pos{}
-			c.problem(Problem{
-				Pos: it.Pos, Param: param, What: err.Error(), Mend: c.mend(it.Text), Service: service, Fatal: fatal,
-			})
+		for _, err := range split(c.Tables.Open(it.Text)) {
+			p := Problem{
+				Pos: it.Pos, Param: param, What: err.Error(), Mend: c.mend(it.Text), Table: it.Text, Service: service,
+				Fatal: it.Pos != config.Pos{},
+			}
+			var line *config.Error
+			if errors.As(err, &line) {
+				p.Pos, p.What = line.Pos, "table "+it.Text+": "+line.Text
+			}
+			c.problem(p)
 		}
 	}
+}
+
+// split returns the errors that were joined.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
 }
 
 func (c *compiler) mend(spec string) string {

@@ -56,6 +56,8 @@ type Problem struct {
 	Param string
 	What  string
 	Mend  string // what to do; empty when it is plain
+	// Table is the table that cannot be opened, when that is the problem.
+	Table string
 	// Service is the master.cf entry that alone has the problem; empty for all.
 	Service string
 	// Fatal: a server must not start with it. Otherwise it starts, and fails

@@ -94,14 +94,17 @@ local_recipient_maps =
 smtpd_client_restrictions =
   permit_mynetwork,
   check_client_access hash:missing
-`, "master.cf": master,
+header_checks = regexp:$config_directory/headers
+`, "master.cf": master, "headers": "/ok/ REJECT\n/open(/ REJECT\n/(a)/ $2\n",
 	})
 	want := []string{
 		`main.cf:4: relay_domains: cannot read the file: open /nowhere/domains: no such file or directory`,
 		`main.cf:3: mynetworks: non-null host address bits in "127.0.0.1/8", perhaps you should use "127.0.0.0/8" instead (until then every client gets 451)`,
 		`main.cf:9: smtpd_client_restrictions: unknown smtpd restriction: "permit_mynetwork" (did you mean permit_mynetworks?)`,
-		`main.cf:10: table hash:missing: cannot open the text file: stat ` + dir + `/missing: no such file or directory`,
-		`main.cf:5: virtual_alias_maps: table hsh:/etc/virtual: unsupported table type "hsh"`,
+		`main.cf:10: table hash:missing: open ` + dir + `/missing: no such file or directory`,
+		`main.cf:5: virtual_alias_maps: table hsh:/etc/virtual: unsupported dictionary type: hsh`,
+		"headers:2: header_checks: table regexp:" + dir + `/headers: Unmatched ( or \(`,
+		"headers:3: header_checks: table regexp:" + dir + `/headers: out of range replacement index "2"`,
 	}
 	for _, w := range want {
 		if !contains(s.Problems, dir+"/"+w) {
