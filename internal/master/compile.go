@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 
@@ -14,6 +15,7 @@ import (
 	"sekisho/internal/directory"
 	"sekisho/internal/dns"
 	"sekisho/internal/evidence"
+	"sekisho/internal/mail"
 	"sekisho/internal/queue"
 	"sekisho/internal/rewrite"
 	"sekisho/internal/sasl"
@@ -71,6 +73,7 @@ type builder struct {
 	world   *evidence.World
 	dns     *dns.Resolver
 	cleaner *cleanup.Cleaner
+	post    func(ctx context.Context, env mail.Envelope, write func(id string, w io.Writer) error) error
 	errs    []error
 }
 
@@ -148,7 +151,8 @@ func (b *builder) mail() {
 	own, problems := b.cleaner.For(internal(cfg), b.site.Main.Mynetworks)
 	b.failAll(problems)
 	p := &poster{cleaner: own, queue: b.shared.queue, world: b.world}
-	b.manager = b.newManager(p.post)
+	b.post = p.post
+	b.manager = b.newManager()
 }
 
 func (b *builder) failAll(problems []cleanup.Problem) {

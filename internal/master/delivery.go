@@ -10,6 +10,7 @@ import (
 	"sekisho/internal/deliver"
 	"sekisho/internal/deliver/discard"
 	"sekisho/internal/deliver/errormail"
+	"sekisho/internal/deliver/local"
 	"sekisho/internal/deliver/maildir"
 	"sekisho/internal/deliver/smtp"
 	"sekisho/internal/maillog"
@@ -47,6 +48,11 @@ func (b *builder) agent(daemon, service string, cfg *config.Config, log *slog.Lo
 		return maildir.New(maildir.Options{
 			Name: service, Config: cfg, Resolver: b.site.Resolver, World: b.world, Clock: b.shared.clock, Log: log,
 		})
+	case "local":
+		return local.New(local.Options{
+			Name: service, Config: cfg, Resolver: b.site.Resolver, World: b.world, Post: b.post,
+			Clock: b.shared.clock, Log: log,
+		})
 	case "smtp":
 		settings, err := smtp.FromConfig(cfg)
 		return &smtp.Agent{
@@ -76,7 +82,7 @@ func view(cfg *config.Config, daemon string) *config.Config {
 }
 
 // bouncer sends notifications through the cleanup service.
-func (b *builder) bouncer(post bounce.Post) *bounce.Bouncer {
+func (b *builder) bouncer() *bounce.Bouncer {
 	cfg := view(b.config, "bounce")
 	return bounce.New(bounce.Options{
 		Myhostname:         cfg.Str("myhostname"),
@@ -90,21 +96,21 @@ func (b *builder) bouncer(post bounce.Post) *bounce.Bouncer {
 		SizeLimit:          int64(cfg.Int("bounce_size_limit")),
 		DelayWarning:       cfg.Duration("delay_warning_time"),
 		QueueLifetime:      cfg.Duration("maximal_queue_lifetime"),
-		Post:               post,
+		Post:               b.post,
 		Clock:              b.shared.clock,
 		Log:                b.log.With(maillog.Service(cfg.Str("syslog_name") + "/bounce")),
 	})
 }
 
 // newManager makes the queue manager.
-func (b *builder) newManager(post bounce.Post) *qmgr.Manager {
+func (b *builder) newManager() *qmgr.Manager {
 	return qmgr.New(qmgr.Options{
 		Settings:   qmgr.FromConfig(view(b.config, "qmgr")),
 		Queue:      b.shared.queue,
 		Resolver:   b.site.Resolver,
 		World:      b.world,
 		Transports: b.transports(),
-		Bouncer:    b.bouncer(post),
+		Bouncer:    b.bouncer(),
 		Clock:      b.shared.clock,
 		Log:        b.log,
 		SyslogName: view(b.config, "qmgr").Str("syslog_name"),

@@ -59,9 +59,14 @@ func StayOneUser() error {
 	return startAnew()
 }
 
-// startAnew executes the program again, as the calling thread.
+// startAnew executes the program again, as the calling thread: by its path, so
+// that ps(1) shows its name, or if that has gone by what is running.
 func startAnew() error {
-	return fmt.Errorf("master: cannot start anew: %w", unix.Exec("/proc/self/exe", os.Args, os.Environ()))
+	path, err := os.Executable()
+	if err == nil {
+		err = unix.Exec(path, os.Args, os.Environ())
+	}
+	return fmt.Errorf("master: cannot start anew: %w", errors.Join(err, unix.Exec("/proc/self/exe", os.Args, os.Environ())))
 }
 
 // owner looks mail_owner up.
