@@ -191,7 +191,7 @@ func (a *Agent) box(u *user.User, name string) (mailbox.Box, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return mailbox.Box{}, fmt.Errorf("user %s: %w", name, err)
 	}
-	if os.Geteuid() != 0 && os.Geteuid() != uid {
+	if !mailbox.Privileged() && os.Geteuid() != uid {
 		return mailbox.Box{}, fmt.Errorf("user %s: cannot deliver as UID %d; run as root to deliver for other users", name, uid)
 	}
 	box := mailbox.Box{UID: uid, GID: gid, ErrorDSN: "5.2.0"}
