@@ -63,5 +63,4 @@ func limit(c *config.Config, transport, kind string) int {
 var builtIn = map[string]bool{
 	"local_destination_concurrency_limit": true,
 	"local_destination_recipient_limit":   true,
-	"virtual_destination_recipient_limit": true,
 }
