@@ -34,16 +34,25 @@ type Finding struct {
 	Mend     string     `json:"mend,omitempty"`
 }
 
-// Sort orders findings by file, line and code, and drops repetitions: several
-// services often share the list that has the finding.
+// Sort orders findings by file, line and code, and makes one of those that
+// several services have because they share a list; it is then nobody's own.
 func Sort(fs []Finding) []Finding {
 	slices.SortStableFunc(fs, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line),
 			cmp.Compare(a.Code, b.Code), cmp.Compare(a.What, b.What))
 	})
-	return slices.CompactFunc(fs, func(a, b Finding) bool {
-		return a.Pos == b.Pos && a.Code == b.Code && a.What == b.What
-	})
+	var out []Finding
+	for _, f := range fs {
+		last := len(out) - 1
+		if last < 0 || out[last].Pos != f.Pos || out[last].Code != f.Code || out[last].What != f.What {
+			out = append(out, f)
+			continue
+		}
+		if out[last].Service != f.Service {
+			out[last].Service = ""
+		}
+	}
+	return out
 }
 
 // ExitStatus is that of the check command: 2 with an error, 1 with a warning,
