@@ -374,6 +374,20 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+// Recipients of one delivery are in Postfix's order.
+func TestOrder(t *testing.T) {
+	s := newSite(t, "")
+	s.put("s@x.test", "ok2@multi.test", "ok3@multi.test", "ok1@multi.test")
+	s.settle()
+	var got []string
+	for _, to := range s.agent.requests[0].Recipients {
+		got = append(got, to.Address)
+	}
+	if w := []string{"ok1@multi.test", "ok2@multi.test", "ok3@multi.test"}; !slices.Equal(got, w) {
+		t.Errorf("order %v, want %v", got, w)
+	}
+}
+
 func TestConcurrencyLimits(t *testing.T) {
 	s := newSite(t, "")
 	s.agent.gate = make(chan struct{})

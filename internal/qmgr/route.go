@@ -1,6 +1,8 @@
 package qmgr
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"sekisho/internal/evidence"
@@ -12,7 +14,7 @@ import (
 type batch struct {
 	transport  string
 	nexthop    string
-	queue      string // the destination that concurrency is counted for
+	queue      string // the destination that concurrency is counted for, lower case
 	indexes    []int  // in the envelope
 	recipients []mail.Recipient
 }
@@ -22,6 +24,8 @@ type route struct {
 	transport, nexthop string
 	address            string
 	discard            bool // mail to our own bounces' sender
+	index              int  // in the envelope
+	queue              string
 }
 
 const (
@@ -29,31 +33,55 @@ const (
 	retryTransport = "retry"
 )
 
-// batches resolves the recipients and groups those that can travel together,
-// in the order of the envelope.
+// batches resolves the recipients and groups those that can travel together.
 func (j *job) batches(src evidence.Source, pending []int) []*batch {
 	var list []*batch
-	open := map[[3]string]*batch{}
+	var last *batch
+	for _, r := range j.routes(src, pending) {
+		limit := j.m.o.Limits(r.transport).Recipients
+		if last == nil || last.transport != r.transport || last.queue != r.queue || last.nexthop != r.nexthop ||
+			limit > 0 && len(last.indexes) == limit {
+			last = &batch{transport: r.transport, nexthop: r.nexthop, queue: r.queue}
+			list = append(list, last)
+		}
+		to := j.env.Recipients[r.index]
+		to.Address = r.address
+		last.indexes = append(last.indexes, r.index)
+		last.recipients = append(last.recipients, to)
+	}
+	return list
+}
+
+// routes finds the routes of recipients and sorts them as Postfix does, by
+// transport, destination, domain and address. Recipients whose mail is thrown
+// away are dealt with.
+func (j *job) routes(src evidence.Source, pending []int) []route {
+	var list []route
 	for _, i := range pending {
 		to := j.env.Recipients[i]
 		r := j.m.route(src, j.env, to.Address)
-		to.Address = r.address
 		if r.discard {
+			to.Address = r.address
 			j.discarded(i, to)
 			continue
 		}
-		limit := j.m.o.Limits(r.transport).Recipients
-		key := [3]string{r.transport, r.nexthop, j.m.destination(r, limit)}
-		b := open[key]
-		if b == nil || limit > 0 && len(b.indexes) == limit {
-			b = &batch{transport: r.transport, nexthop: r.nexthop, queue: strings.ToLower(key[2])}
-			open[key] = b
-			list = append(list, b)
-		}
-		b.indexes = append(b.indexes, i)
-		b.recipients = append(b.recipients, to)
+		r.index = i
+		r.queue = strings.ToLower(j.m.destination(r, j.m.o.Limits(r.transport).Recipients))
+		list = append(list, r)
 	}
+	slices.SortStableFunc(list, func(a, b route) int {
+		return cmp.Or(
+			strings.Compare(a.transport, b.transport),
+			strings.Compare(a.queue, b.queue),
+			strings.Compare(a.domain(), b.domain()),
+			strings.Compare(a.address, b.address))
+	})
 	return list
+}
+
+func (r route) domain() string {
+	_, domain, _ := mail.SplitAddress(r.address)
+	return strings.ToLower(domain)
 }
 
 // destination is what concurrency is counted for: the next hop, or the user
