@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,12 +11,11 @@ import (
 // diskRate returns how many files of 10 KiB a second writers can create in one
 // directory if each file and then the directory is synced: what accepting a
 // message costs the disk at least.
-func diskRate(ctx context.Context, parent string, writers, files int) (rate float64, err error) {
-	dir, err := os.MkdirTemp(parent, "disk-")
+func diskRate(ctx context.Context, parent string, writers, files int) (float64, error) {
+	dir, err := os.MkdirTemp(parent, "disk-") // goes with parent, see clearMail
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	content := message()
 	took, err := repeat(ctx, fmt.Sprintf("disk: %d writers", writers), writers, files, func(i int) error {
 		return syncedFile(dir, fmt.Sprintf("%06d", i), content)

@@ -22,6 +22,7 @@ type site struct {
 	queue   string
 	mailDir string
 	log     string
+	cleared int // how often clearMail was called
 }
 
 // client returns a client that talks to the site's server.
