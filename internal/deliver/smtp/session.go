@@ -171,6 +171,10 @@ func (s *session) hello() bool {
 // learn reads the reply to EHLO.
 func (s *session) learn(r reply) bool {
 	s.features = features{esmtp: true}
+	discard, err := s.discarded()
+	if err != nil {
+		return s.fail(trouble{dsn: "4.3.0", text: "local data error while talking to " + s.name()})
+	}
 	for i, line := range r.list {
 		words := strings.FieldsFunc(line[min(len(line), 4):], func(c rune) bool { return c == ' ' || c == '\t' || c == '=' })
 		if len(words) == 0 {
@@ -182,7 +186,7 @@ func (s *session) learn(r reply) bool {
 			}
 			continue
 		}
-		if !slices.Contains(s.d.a.DiscardEHLO, strings.ToLower(words[0])) {
+		if !slices.Contains(discard, strings.ToLower(words[0])) {
 			s.feature(words)
 		}
 	}
@@ -195,6 +199,21 @@ func (s *session) learn(r reply) bool {
 			text: "SMTPUTF8 is required, but was not offered by host " + s.name()})
 	}
 	return true
+}
+
+// discarded returns the keywords of this host that are to be ignored.
+func (s *session) discarded() ([]string, error) {
+	for _, table := range s.d.a.DiscardEHLOMaps {
+		value, found, err := s.d.a.World.Lookup(table, s.host.addr)
+		if err != nil {
+			s.d.a.Log.Warn(fmt.Sprintf("%s: %s map lookup error for %s", s.d.r.QueueID, table, s.host.addr))
+			return nil, err
+		}
+		if found {
+			return keywords(value), nil
+		}
+	}
+	return s.d.a.DiscardEHLO, nil
 }
 
 func (s *session) feature(words []string) {
@@ -277,7 +296,7 @@ func (s *session) read() (reply, error) {
 	r, odd, err := readReply(s.r)
 	if odd != "" && s.features.pipelining {
 		s.d.a.Log.Warn(fmt.Sprintf("%s: non-ESMTP response from %s: %.100s", s.d.r.QueueID, s.relay(), odd))
-		s.d.a.Log.Warn(fmt.Sprintf("to prevent loss of mail, turn off command pipelining for %s with the smtp_discard_ehlo_keywords parameter", s.host.addr))
+		s.d.a.Log.Warn(fmt.Sprintf("to prevent loss of mail, turn off command pipelining for %s with the smtp_discard_ehlo_keyword_address_maps parameter", s.host.addr))
 	}
 	return r, err
 }

@@ -38,6 +38,7 @@ type Settings struct {
 	AlwaysEHLO      bool
 	NeverEHLO       bool
 	DiscardEHLO     []string // keywords to ignore, lower case
+	DiscardEHLOMaps []string // tables of such keywords by the host's address
 	LineLimit       int      // bytes of a line of content; 0: none
 
 	TLS         TLSLevel
@@ -83,6 +84,8 @@ func FromConfig(c *config.Config) (Settings, error) {
 		Skip5xxGreeting:   c.Bool("smtp_skip_5xx_greeting"),
 		AlwaysEHLO:        c.Bool("smtp_always_send_ehlo"),
 		NeverEHLO:         c.Bool("smtp_never_send_ehlo"),
+		DiscardEHLO:       keywords(c.Str("smtp_discard_ehlo_keywords")),
+		DiscardEHLOMaps:   c.Strings("smtp_discard_ehlo_keyword_address_maps"),
 		LineLimit:         c.Int("smtp_line_length_limit"),
 		TLSLogLevel:       c.Int("smtp_tls_loglevel"),
 		ConnectTimeout:    c.Duration("smtp_connect_timeout"),
@@ -95,9 +98,6 @@ func FromConfig(c *config.Config) (Settings, error) {
 		DataDoneTimeout:   c.Duration("smtp_data_done_timeout"),
 		QuitTimeout:       c.Duration("smtp_quit_timeout"),
 	}
-	for _, word := range c.Strings("smtp_discard_ehlo_keywords") {
-		s.DiscardEHLO = append(s.DiscardEHLO, strings.ToLower(word))
-	}
 	for _, word := range c.Strings("smtp_host_lookup") {
 		s.LookupDNS = s.LookupDNS || word == "dns"
 		s.LookupHost = s.LookupHost || word == "native"
@@ -107,6 +107,11 @@ func FromConfig(c *config.Config) (Settings, error) {
 		s.IPv6 = s.IPv6 || word == "all" || word == "ipv6"
 	}
 	return s, s.finish(c)
+}
+
+// keywords splits a list of EHLO keywords.
+func keywords(s string) []string {
+	return strings.FieldsFunc(strings.ToLower(s), func(c rune) bool { return strings.ContainsRune(", \t\r\n", c) })
 }
 
 // finish fills in what can fail.

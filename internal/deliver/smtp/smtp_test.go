@@ -229,6 +229,25 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+func TestDiscardedKeywords(t *testing.T) {
+	for value, want := range map[string]string{"": "MAIL FROM:<from@q.test>", "none": "MAIL FROM:<from@q.test> SIZE=300", "broken": ""} {
+		s := &server{replies: map[string]string{"EHLO": "250-srv.test\n250-SIZE\n250 DSN"}}
+		port := s.listen(t, "127.0.0.1", "0")
+		a, _ := newAgent(t)
+		a.DiscardEHLO, a.DiscardEHLOMaps = []string{"size"}, []string{"table"}
+		a.World.Lookup = func(table, key string) (string, bool, error) {
+			if value == "broken" {
+				return "", false, errors.New("table down")
+			}
+			return value, value != "" && table+key == "table127.0.0.1", nil
+		}
+		got := a.Deliver(t.Context(), request("[127.0.0.1]:"+port, "x\n"))
+		if !strings.Contains(s.said()+"|", want+"|") || (got[0].Status == deliver.Sent) != (want != "") {
+			t.Errorf("%q: said %s, want %s; %s", value, s.said(), want, lines(got))
+		}
+	}
+}
+
 func TestSMTPUTF8(t *testing.T) {
 	for ehlo, ok := range map[string]bool{"250 srv.test": false, "250-srv.test\n250 SMTPUTF8": true} {
 		s := &server{replies: map[string]string{"EHLO": ehlo}}
