@@ -29,5 +29,9 @@ INSERT INTO alias (address,goto,domain,active) VALUES
  ('abuse@example.com','plain@example.com','example.com',1),
  ('team@example.com','plain@example.com,md5@example.com','example.com',1),
  ('ext@example.com','someone@remote.test','example.com',1),
+ ('"quoted key"@example.com','md5@example.com','example.com',1),
+ ('plain key@example.com','md5@example.com','example.com',1),
+ ('blank@example.com','space user@example.com','example.com',1),
+ ('blanks@example.com','plain@example.com sha512@example.com','example.com',1),
  ('off@example.com','plain@example.com','example.com',0),
  ('@example.org','user@example.net','example.org',1);

@@ -16,7 +16,7 @@ func (m *Message) lookup(t *tables, addr string, propagate bool) (results []stri
 	if addr == "" {
 		return nil, false
 	}
-	found := m.c.world.Resolver.Find(m.src, t.maps, addr)
+	found := m.c.world.Resolver.FindMapping(m.src, t.maps, addr)
 	m.warnings(found.Warnings)
 	if found.Failed || !found.Found {
 		return nil, found.Failed

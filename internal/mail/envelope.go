@@ -31,7 +31,7 @@ type Recipient struct {
 	Address  string `json:"r"`           // internal form, after aliases
 	Original string `json:"o,omitempty"` // as the client gave it: X-Original-To, orig_to=; empty: unknown
 	Notify   Notify `json:"n,omitempty"`
-	ORCPT    string `json:"dsn,omitempty"` // "rfc822;..." as received (RFC 3461 section 4.2)
+	ORCPT    string `json:"dsn,omitempty"` // "rfc822;..." in xtext, as received (RFC 3461 section 4.2)
 }
 
 // Client is whoever brought a message, under the names that log lines and

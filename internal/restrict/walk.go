@@ -88,7 +88,7 @@ func (r *run) ask(q evidence.Question, hopeful evidence.Answer) evidence.Answer 
 		return hopeful
 	}
 	for _, w := range a.Warnings {
-		r.warnFresh(a, "%s", w)
+		r.warnf("%s", w)
 	}
 	return a
 }

@@ -20,7 +20,7 @@ type Match struct {
 
 // keys says which keys of an address are tried, in the order of the constants
 // (mail_addr_find(3)).
-type keys uint8
+type keys uint16
 
 const (
 	whole         keys = 1 << iota // user+ext@domain
@@ -31,6 +31,7 @@ const (
 	parents                        // and its parent domains,
 	dottedParents                  // or those with a leading dot
 	localAt                        // user+ext@ and user@
+	externalOnly                   // no key without the quotes it needs
 )
 
 // Find searches address tables in the order of canonical(5) and virtual(5):
@@ -39,6 +40,12 @@ const (
 // a key that needs quotes is tried without them too.
 func (r *Resolver) Find(src evidence.Source, maps []string, addr string) Match {
 	return r.find(src, maps, addr, whole|bare|localIfOurs|atDomain)
+}
+
+// FindMapping is Find for what replaces an address (mail_addr_map(3)): a key
+// that needs quotes is tried with them only.
+func (r *Resolver) FindMapping(src evidence.Source, maps []string, addr string) Match {
+	return r.find(src, maps, addr, whole|bare|localIfOurs|atDomain|externalOnly)
 }
 
 // FindFull searches only the address with and without its extension, and
@@ -127,10 +134,10 @@ func (s *search) bare(local, ext, at string) bool {
 	return true
 }
 
-// quoted tries a key in external form, then as it is.
+// quoted tries a key in external form, then as it is, unless that is not wanted.
 func (s *search) quoted(local, at string, full bool) bool {
 	key := mail.QuoteLocal(local)
-	return s.try(key+at, full) || key != local && s.try(local+at, full)
+	return s.try(key+at, full) || key != local && s.want&externalOnly == 0 && s.try(local+at, full)
 }
 
 // domain tries a domain and its parents.

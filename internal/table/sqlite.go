@@ -12,7 +12,6 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"sekisho/internal/config"
-	"sekisho/internal/mail"
 )
 
 // sqlTimeout bounds one query: a table that doesn't answer is a temporary
@@ -69,7 +68,7 @@ func sqlParams(path, name string, o Options) (func(string) string, error) {
 }
 
 func (t *sqlTable) Lookup(key string) (string, bool, error) {
-	key = mail.Unquote(strings.ToLower(key))
+	key = strings.ToLower(key)
 	if !t.c.wants(key) {
 		return "", false, nil
 	}

@@ -136,23 +136,10 @@ func (s *session) rcptCommand(i int) string {
 	case to.ORCPT != "":
 		b.WriteString(" ORCPT=" + to.ORCPT)
 	case to.Original != "":
-		b.WriteString(" ORCPT=rfc822;" + encodeXtext(mail.Quote(to.Original)))
+		b.WriteString(" ORCPT=rfc822;" + mail.EncodeXtext(mail.Quote(to.Original)))
 	}
 	if to.Notify != 0 {
 		b.WriteString(" NOTIFY=" + to.Notify.String())
-	}
-	return b.String()
-}
-
-// encodeXtext is the encoding of RFC 3461 section 4.
-func encodeXtext(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || c == '+' || c == '=' {
-			fmt.Fprintf(&b, "+%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
 	}
 	return b.String()
 }
