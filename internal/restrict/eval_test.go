@@ -1,0 +1,284 @@
+package restrict_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"sekisho/internal/clock"
+	"sekisho/internal/evidence"
+	"sekisho/internal/mail"
+	"sekisho/internal/restrict"
+	"sekisho/internal/site"
+	"sekisho/internal/zone"
+)
+
+// TestEval plays the transcripts in testdata/eval. Their commands:
+//
+//	file NAME       a file beside main.cf
+//	config          main.cf lines for what follows; prints what is wrong with them
+//	eval STAGE      decides about the facts given, prints the outcome
+//	trace STAGE     prints how it came to that
+//
+// Facts that are not given are those of a stranger who sends to a mailbox of
+// ours; "carry" goes on with what the evaluation before has left.
+func TestEval(t *testing.T) {
+	datadriven.Walk(t, "testdata/eval", func(t *testing.T, path string) {
+		w := newBench(t)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			switch d.Cmd {
+			case "file":
+				if err := os.WriteFile(filepath.Join(w.dir, d.CmdArgs[0].Key), []byte(d.Input+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return ""
+			case "config":
+				return w.configure(t, d.Input)
+			case "eval", "trace":
+				return strings.ReplaceAll(w.eval(t, d), w.dir, "DIR")
+			}
+			t.Fatalf("unknown command %q", d.Cmd)
+			return ""
+		})
+	})
+}
+
+const benchConfig = `compatibility_level = 3.6
+myhostname = mx.ours.test
+mydestination = local.test
+inet_interfaces = 127.0.0.1
+virtual_mailbox_domains = mailbox.test
+virtual_mailbox_maps = inline:{ x@mailbox.test=x, ext@mailbox.test=x }
+virtual_alias_domains = alias.test
+virtual_alias_maps = inline:{ x@alias.test=x@mailbox.test }
+relay_domains = relay.test
+local_recipient_maps = inline:{ x=x }
+alias_maps =
+mynetworks = 127.0.0.0/8, [2001:db8::]/32
+recipient_delimiter = +
+smtpd_relay_restrictions =
+`
+
+const benchZone = `
+a.test MX 10 mx.a.test
+b.test A 192.0.2.1
+null.test MX 0 .
+servfail.test SERVFAIL
+refused.test REFUSED
+silent.test DROP
+empty.test EXISTS
+listed.rbl.test A 127.0.0.2
+2.2.0.192.rbl.test A 127.0.0.2
+2.2.0.192.rbl.test TXT "see http://rbl.test/2"
+3.2.0.192.rbl.test A 127.0.0.10
+4.2.0.192.rbl.test SERVFAIL
+a.test.rhsbl.test A 127.0.0.2
+host.test.rhsbl.test A 127.0.0.2
+2.2.0.192.wl.test A 127.0.0.2
+4.2.0.192.wl.test SERVFAIL
+`
+
+// bench is a configuration with a scripted world.
+type bench struct {
+	dir   string
+	site  *site.Site
+	zone  *zone.Zone
+	carry restrict.Carry
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	z, err := zone.Parse("zone", strings.NewReader(benchZone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{dir: t.TempDir(), zone: z}
+}
+
+func (w *bench) configure(t testing.TB, main string) string {
+	t.Helper()
+	for name, text := range map[string]string{"main.cf": benchConfig + main + "\n", "master.cf": "smtp inet n - n - - smtpd\n"} {
+		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := site.Load(w.dir, site.Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	w.site, w.carry = s, restrict.Carry{}
+	offset := strings.Count(benchConfig, "\n")
+	var b strings.Builder
+	for _, p := range s.Problems {
+		if strings.Contains(p.What, "at least one working instance") {
+			continue // compile_test.go
+		}
+		p.Pos.File, p.Pos.Line = "main.cf", p.Pos.Line-offset
+		b.WriteString(p.String() + "\n")
+	}
+	return b.String()
+}
+
+func (w *bench) session() *evidence.Session {
+	return evidence.NewSession(context.Background(), &evidence.World{
+		Query: w.zone.Query, Lookup: w.site.Tables.Lookup, Clock: clock.System{},
+	})
+}
+
+func (w *bench) program() *restrict.Program { return w.site.Services[0].Program }
+
+func (w *bench) eval(t *testing.T, d *datadriven.TestData) string {
+	stages := map[string]restrict.Stage{
+		"CONNECT": restrict.StageConnect, "EHLO": restrict.StageHelo, "MAIL": restrict.StageMail, "RCPT": restrict.StageRcpt,
+		"VRFY": restrict.StageVrfy, "ETRN": restrict.StageETRN, "DATA": restrict.StageData, "END-OF-MESSAGE": restrict.StageEndOfData,
+	}
+	state := d.CmdArgs[0].Key
+	stage, ok := stages[state]
+	if !ok {
+		t.Fatalf("unknown stage %q", state)
+	}
+	f := stranger(state)
+	carry := restrict.Carry{}
+	for _, line := range strings.Split(strings.TrimSpace(d.Input), "\n") {
+		name, value, _ := strings.Cut(line, " ")
+		if name == "carry" {
+			carry = w.carry
+			continue
+		}
+		setFact(t, &f, name, strings.TrimSpace(value))
+	}
+	if d.Cmd == "trace" {
+		_, trace := w.program().Explain(stage, &f, w.session(), carry)
+		return showTrace(trace)
+	}
+	out := w.program().Eval(stage, &f, w.session(), carry)
+	w.carry = out.Carry
+	return showOutcome(out)
+}
+
+// stranger is somebody of whom nobody has heard.
+func stranger(state string) mail.Facts {
+	f := mail.Facts{
+		ProtocolState: state, ProtocolName: "ESMTP",
+		ClientAddress: "198.51.100.1", ClientName: "host.test", ClientNameStatus: mail.NameOK,
+		ReverseClientName: "host.test", ReverseClientNameStatus: mail.NameOK, HeloName: "host.test",
+	}
+	switch state {
+	case "CONNECT":
+		f.HeloName = ""
+	case "EHLO":
+	case "ETRN":
+		f.ETRNDomain = "etrn.test"
+	case "VRFY":
+		f.RecipientKnown, f.Recipient = true, "x@mailbox.test"
+	case "MAIL":
+		f.SenderKnown, f.Sender = true, "s@a.test"
+	default:
+		f.SenderKnown, f.Sender, f.RecipientKnown, f.Recipient = true, "s@a.test", true, "x@mailbox.test"
+	}
+	if state == "DATA" || state == "END-OF-MESSAGE" {
+		f.RecipientCount = 1
+	}
+	return f
+}
+
+func setFact(t *testing.T, f *mail.Facts, name, value string) {
+	host := func() (string, mail.NameStatus) {
+		for word, st := range map[string]mail.NameStatus{"none": mail.NamePerm, "temporary": mail.NameTemp, "forged": mail.NameForged} {
+			if value == word {
+				return "unknown", st
+			}
+		}
+		return value, mail.NameOK
+	}
+	switch name {
+	case "":
+	case "client":
+		f.ClientAddress = value
+	case "name":
+		f.ClientName, f.ClientNameStatus = host()
+	case "reverse":
+		f.ReverseClientName, f.ReverseClientNameStatus = host()
+	case "helo":
+		f.HeloName = value
+	case "from":
+		f.Sender, f.SenderKnown = mail.Unquote(value), value != "unknown"
+	case "to":
+		f.Recipient, f.RecipientKnown = mail.Unquote(value), value != "several"
+	case "count":
+		f.RecipientCount, _ = strconv.Atoi(value)
+	case "login":
+		f.SASLUsername = value
+	case "tls":
+		f.EncryptionProtocol = "TLSv1.3"
+	case "pipelining":
+		f.UnauthPipelining = true
+	case "utf8":
+		f.SMTPUTF8 = true
+	case "etrn":
+		f.ETRNDomain = value
+	default:
+		t.Fatalf("unknown fact %q", name)
+	}
+}
+
+func showOutcome(out restrict.Outcome) string {
+	var b strings.Builder
+	switch {
+	case out.Hangup:
+		b.WriteString("hangs up\n")
+	case out.Reply.IsZero():
+		b.WriteString("accepted\n")
+	default:
+		b.WriteString(out.Reply.String() + "\n")
+	}
+	for _, n := range out.Notes {
+		if n.Level == slog.LevelWarn {
+			b.WriteString("warning: ")
+		}
+		text, _, _ := strings.Cut(n.Text, "; from=")
+		b.WriteString(text + "\n")
+	}
+	for _, e := range out.Effects {
+		b.WriteString(strings.TrimRight(fmt.Sprintf("does: %s %s", e.Kind, e.Arg), " ") + "\n")
+	}
+	for name, d := range map[string]restrict.Deferral{"sender": out.Carry.Sender} {
+		if d.Active() {
+			fmt.Fprintf(&b, "carries from %s: %s\n", name, d.Reply)
+		}
+	}
+	return b.String()
+}
+
+func showTrace(trace restrict.Trace) string {
+	var b strings.Builder
+	for _, s := range trace {
+		line := strings.Repeat("  ", s.Depth) + s.Name
+		if s.Warn {
+			line = strings.Repeat("  ", s.Depth) + "warn_if_reject " + s.Name
+		}
+		if s.Arg != "" {
+			line += " " + s.Arg
+		}
+		line += ": " + string(s.Result)
+		if s.Says != "" {
+			line += ": " + s.Says
+		}
+		if s.List != "" {
+			line = strings.TrimSuffix(strings.TrimPrefix(s.List, "smtpd_"), "_restrictions") + line
+		}
+		b.WriteString(line + "\n")
+		for _, a := range s.Asked {
+			fmt.Fprintf(&b, "      %s %s\n", a.Question.Name, a.Question.Arg)
+		}
+	}
+	return b.String()
+}
