@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"sekisho/internal/applet/account"
+	"sekisho/internal/applet/check"
 	"sekisho/internal/applet/demo"
 	"sekisho/internal/applet/exit"
 	"sekisho/internal/applet/explain"
@@ -38,6 +39,7 @@ const (
 type commands struct {
 	Serve    serve.Cmd          `cmd:"" help:"Run the mail server of a configuration folder."`
 	Demo     demo.Cmd           `cmd:"" help:"Make a demo site and run it."`
+	Check    check.Cmd          `cmd:"" help:"Look for mistakes in a configuration folder."`
 	Explain  explain.Cmd        `cmd:"" help:"Tell what becomes of a session, and why."`
 	Postconf postconf.Cmd       `cmd:"" help:"Print parameters and services as postconf(1) does."`
 	Postmap  postmap.Cmd        `cmd:"" help:"Ask lookup tables as postmap(1) does."`
@@ -101,6 +103,7 @@ func environments(k *kong.Context, in, out, errOut *os.File) []any {
 	dir, given := postconf.Folder()
 	return []any{
 		&serve.Env{Context: ctx, Out: out, Clock: clock.System{}},
+		&check.Env{Out: out, Clock: clock.System{}},
 		&explain.Env{Context: ctx, Out: out, Clock: clock.System{}},
 		&postconf.Env{Out: out, Err: errOut, Config: dir, Given: given},
 		&postmap.Env{In: in, Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
