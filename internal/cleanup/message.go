@@ -328,6 +328,7 @@ func (m *Message) commit() {
 // redirectTo leaves one recipient. Postfix's queue manager does this, after
 // aliases, so the new address is not expanded.
 func (m *Message) redirectTo(addr string) {
+	m.env.Redirected = len(m.env.Recipients) - 1
 	first := m.env.Recipients[0]
 	first.Address = m.c.world.Resolver.Rewrite(mail.Unquote(addr))
 	m.env.Recipients = []mail.Recipient{first}

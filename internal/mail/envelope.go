@@ -23,6 +23,10 @@ type Envelope struct {
 	Filter string `json:"filter,omitempty"` // transport:nexthop of content_filter or FILTER; empty: none
 	Hold   bool   `json:"hold,omitempty"`   // waits in the queue until released
 
+	// Redirected is how many more recipients there were before a REDIRECT put one
+	// address in their place; the queue manager's log counts them.
+	Redirected int `json:"redirected,omitempty"`
+
 	Client Client `json:"client"` // who brought it
 }
 

@@ -36,7 +36,7 @@ func newJob(m *Manager, msg *queue.Message) *job {
 // run delivers the message as far as it can be and gives it back.
 func (j *job) run(ctx, kill context.Context) {
 	j.m.log.Info(fmt.Sprintf("%s: from=<%s>, size=%d, nrcpt=%d (queue active)",
-		j.env.QueueID, mail.Quote(j.env.Sender), j.env.Size, len(j.pending())))
+		j.env.QueueID, mail.Quote(j.env.Sender), j.env.Size, len(j.pending())+j.env.Redirected))
 	src := evidence.NewSession(kill, j.m.o.World)
 	batches := j.batches(src, j.pending())
 	j.open = len(batches)
