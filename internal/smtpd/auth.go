@@ -139,11 +139,12 @@ func (s *session) exchange(mech string, initial []token) (ok bool, err error) {
 		if !line.complete {
 			return s.say(mail.Reply{Code: 500, Status: "5.5.6", Text: "SASL response limit exceeded"})
 		}
-		if line.text == "*" {
+		response := untilNUL(line.text)
+		if response == "*" {
 			s.warn("%s: SASL %s authentication aborted", s.facts.NameAddr(), printable(mech))
 			return s.say(mail.Reply{Code: 501, Status: "5.7.0", Text: "Authentication aborted"})
 		}
-		step = x.Next(s.ctx, line.text)
+		step = x.Next(s.ctx, response)
 	}
 	s.warnAll(step.Warnings)
 	return s.authenticated(mech, step)

@@ -29,8 +29,8 @@ type session struct {
 	wire     *wire.Conn
 	src      *evidence.Session
 
-	facts   mail.Facts // what is known of the client now
-	carry   carries
+	facts   mail.Facts     // what is known of the client now
+	carry   restrict.Carry // what the restrictions leave for later commands
 	tr      transaction
 	auth    auth
 	tls     *tlsInfo // nil: plaintext
@@ -47,14 +47,11 @@ type session struct {
 	errors, junk                    int
 }
 
-// carries are deferrals that wait for a recipient (restrict.Carry), each
-// with what the stages before it left.
-type carries struct{ client, helo, sender restrict.Carry }
-
 // Errors that end a session, other than those of the connection.
 var (
 	errDone = errors.New("session is over") // said all there is to say
 	errData = errors.New("local data error")
+	errAnew = errors.New("session begins anew") // after XCLIENT; counts as nothing
 )
 
 // command is an entry of the command table.
@@ -95,7 +92,9 @@ func (s *session) run() {
 	s.wire.SetTimeout(s.set.timeout, s.set.perRequest, s.set.minRate)
 	s.counts = make(counts, len(commands)+1)
 	s.where = "CONNECT"
+	s.facts.ProtocolName = "SMTP"
 	proxyErr := s.peer()
+	s.xforwardAllowed = s.matchHost(s.set.lists.xforward)
 	s.info("connect from %s", s.facts.NameAddr())
 	err := proxyErr
 	if err == nil {
@@ -146,7 +145,7 @@ func (s *session) logEnd(reason string) {
 	case "DATA content":
 		s.info("%s after DATA (%d bytes) from %s", reason, s.tr.size+int64(s.wire.Buffered()), s.facts.NameAddr())
 	case "BDAT content":
-		s.info("%s after BDAT (%d bytes) from %s", reason, s.tr.size, s.facts.NameAddr())
+		s.info("%s after BDAT (%d bytes) from %s", reason, s.tr.size+int64(len(s.tr.chunks.fragment)), s.facts.NameAddr())
 	default:
 		s.info("%s after %s from %s", reason, s.where, s.facts.NameAddr())
 	}
@@ -175,6 +174,7 @@ func (s *session) next() error {
 	if s.set.smtputf8 && !utf8.ValidString(line) {
 		return s.error(mail.Reply{Code: 500, Status: "5.5.2", Text: "Error: bad UTF-8 syntax"})
 	}
+	line = untilNUL(line)
 	if line, err = s.filterCommand(line); err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (s *session) command(line string, words []token) error {
 	if i == unknown {
 		s.where = "UNKNOWN"
 		if isHeader(words[0].text) || s.set.lists.forbidden.MatchString(s.src, words[0].text).Match {
-			s.warn("non-SMTP command from %s: %s", s.facts.NameAddr(), short(line, 100))
+			s.warn("non-SMTP command from %s: %s", s.facts.NameAddr(), short(escape([]byte(line)), 100))
 			s.reply(mail.Reply{Code: 221, Status: "2.7.0", Text: "Error: I can break rules, too. Goodbye."})
 			return errDone
 		}
@@ -217,6 +217,9 @@ func (s *session) command(line string, words []token) error {
 		return errDone
 	}
 	ok, err := s.execute(cmd.name, words)
+	if errors.Is(err, errAnew) {
+		return s.greet()
+	}
 	if err != nil {
 		return err
 	}
@@ -345,13 +348,16 @@ func (s *session) readLine(limit int) (inputLine, error) {
 		return inputLine{}, err
 	}
 	in := inputLine{text: string(l.Text), complete: l.Complete, bare: l.BareLF}
-	if i := strings.IndexByte(in.text, 0); i >= 0 {
-		in.text = in.text[:i]
-	}
 	if !l.Complete {
-		s.warn("%s: request longer than %d: %s...", s.facts.NameAddr(), limit, short(printable(in.text), 30))
+		s.warn("%s: request longer than %d: %s...", s.facts.NameAddr(), limit, short(printable(untilNUL(in.text)), 30))
 	}
 	return in, nil
+}
+
+// untilNUL cuts a line at a NUL byte: what follows is as good as not sent.
+func untilNUL(line string) string {
+	text, _, _ := strings.Cut(line, "\x00")
+	return text
 }
 
 // filterCommand applies smtpd_command_filter.

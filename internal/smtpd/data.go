@@ -48,19 +48,26 @@ func (s *session) data(words []token) (ok bool, err error) {
 		return false, err
 	}
 	s.where = "END-OF-MESSAGE"
-	if d.BareLF() && mode >= bareNote {
-		verb := "reject"
-		if mode == bareNote {
-			verb = "note"
-		}
-		s.facts.ProtocolState = s.where
-		s.info("%s", s.facts.LogLine(verb, "bare <LF> received"))
-	}
-	if d.BareLF() && mode == bareReject {
+	if d.BareLF() && s.refuseBareLF(mode) {
 		s.resetMail()
 		return s.say(s.bareReply())
 	}
 	return s.finish("queued as ")
+}
+
+// refuseBareLF logs that content had bare newlines, and says whether it is
+// refused for them.
+func (s *session) refuseBareLF(mode bareLF) bool {
+	if mode < bareNote {
+		return false
+	}
+	verb := "reject"
+	if mode == bareNote {
+		verb = "note"
+	}
+	s.facts.ProtocolState = s.where
+	s.info("%s", s.facts.LogLine(verb, "bare <LF> received"))
+	return mode == bareReject
 }
 
 // openMessage runs the DATA restrictions and begins the message: what is done
@@ -81,8 +88,8 @@ func (s *session) openMessage() (mail.Reply, error) {
 func (s *session) decideContent(stage restrict.Stage) restrict.Outcome {
 	f := &s.facts
 	known := f.RecipientKnown
-	f.RecipientKnown = len(s.tr.recipients) == 1
-	out := s.decide(stage, restrict.Carry{})
+	f.RecipientKnown = s.recipientCount() == 1
+	out := s.decide(stage)
 	f.RecipientKnown = known
 	if stage == restrict.StageEndOfData && s.tr.msg != nil {
 		s.apply(out.Effects)
@@ -190,7 +197,7 @@ func (s *session) finish(queued string) (ok bool, err error) {
 		return false, errDone
 	}
 	if !out.Reply.IsZero() {
-		s.resetMail()
+		s.abandon() // the transaction stays open, as in Postfix
 		return s.say(out.Reply)
 	}
 	r := s.tr.msg.Close().Reply
@@ -204,12 +211,17 @@ func (s *session) finish(queued string) (ok bool, err error) {
 
 // chunks is the state of a message that comes by BDAT (RFC 3030).
 type chunks struct {
-	begun  bool // the first chunk was accepted
-	failed bool // an error came before: chunks are thrown away until the last
-	rest   []byte
-	cont   bool // rest continues a line
-	out    content
+	begun    bool   // the first chunk was accepted
+	failed   bool   // an error came before: chunks are thrown away until the last
+	fragment []byte // of the chunk that is coming in
+	rest     []byte // a line that is not complete
+	bare     bool   // a line ended in a bare LF
+	out      content
 }
+
+// fragmentSize is how much of a chunk is received before any of it is looked
+// at; Postfix's buffer size.
+const fragmentSize = 4096
 
 // any reports whether a BDAT has come in this transaction.
 func (c *chunks) any() bool { return c.begun || c.failed }
@@ -267,12 +279,20 @@ func (s *session) skip(size int64, last bool, r mail.Reply) (ok bool, err error)
 	if err := s.wire.Discard(size); err != nil {
 		return false, err
 	}
+	s.dropChunks(last)
+	return s.say(r)
+}
+
+// dropChunks ends the message that comes in chunks; what is still to come of
+// it is thrown away. The recipients go on counting, as in Postfix.
+func (s *session) dropChunks(last bool) {
+	count := s.recipientCount()
 	if last {
 		s.resetMail()
-	} else {
-		s.tr.chunks.failed = true
+		s.tr.stale = count
+		return
 	}
-	return s.say(r)
+	s.tr.chunks.failed = true
 }
 
 // beginChunk checks what must hold before a chunk is taken.
@@ -304,13 +324,18 @@ func (s *session) beginChunk(size int64) (mail.Reply, error) {
 func (s *session) receiveChunk(size int64, last bool) error {
 	c := &s.tr.chunks
 	for size > 0 {
-		b, err := s.wire.ReadChunk(int(min(size, 1<<20)))
+		b, err := s.wire.ReadChunk(int(min(size, int64(fragmentSize-len(c.fragment)))))
 		if err != nil {
 			return ended(err)
 		}
 		size -= int64(len(b))
-		c.lines(b, s.set.lineLimit)
+		c.fragment = append(c.fragment, b...)
+		if size == 0 || len(c.fragment) == fragmentSize {
+			c.lines(c.fragment, s.set.lineLimit)
+			c.fragment = c.fragment[:0]
+		}
 	}
+	c.fragment = nil
 	if last && len(c.rest) > 0 {
 		c.out.line(c.rest, true)
 		c.rest = nil
@@ -330,7 +355,9 @@ func (c *chunks) lines(b []byte, limit int) {
 		b = b[n:]
 		switch {
 		case end >= 0:
-			c.out.line(bytes.TrimRight(c.rest[:len(c.rest)-1], "\r"), true)
+			line := c.rest[:len(c.rest)-1]
+			c.bare = c.bare || !bytes.HasSuffix(line, []byte("\r"))
+			c.out.line(bytes.TrimRight(line, "\r"), true)
 			c.rest = c.rest[:0]
 		case len(c.rest) == limit:
 			c.out.line(c.rest, false)
@@ -341,6 +368,14 @@ func (c *chunks) lines(b []byte, limit int) {
 
 // endChunk answers a chunk that was taken.
 func (s *session) endChunk(size int64, last bool) (ok bool, err error) {
+	if last {
+		s.where = "END-OF-MESSAGE"
+	}
+	if s.tr.chunks.bare && s.refuseBareLF(s.bareMode()) {
+		s.resetMail()
+		s.tr.chunks.failed = !last
+		return s.say(s.bareReply())
+	}
 	switch {
 	case last:
 		return s.finish(strconv.FormatInt(s.tr.size, 10) + " bytes queued as ")

@@ -33,10 +33,9 @@ var discardWords = []struct {
 	bit  discardMask
 }{
 	{"8BITMIME", no8BITMIME}, {"AUTH", noAUTH}, {"ETRN", noETRN}, {"PIPELINING", noPipelining},
-	{"SIZE", noSIZE}, {"STARTTLS", noStartTLS}, {"VERP", noVERP}, {"XCLIENT", noXCLIENT},
-	{"XFORWARD", noXFORWARD}, {"ENHANCEDSTATUSCODES", noStatusCodes}, {"DSN", noDSN},
-	{"SMTPUTF8", noSMTPUTF8}, {"CHUNKING", noChunking}, {"SILENT-DISCARD", silentDiscard},
-	{"VRFY", noVRFY},
+	{"SIZE", noSIZE}, {"VERP", noVERP}, {"VRFY", noVRFY}, {"XCLIENT", noXCLIENT},
+	{"XFORWARD", noXFORWARD}, {"STARTTLS", noStartTLS}, {"ENHANCEDSTATUSCODES", noStatusCodes},
+	{"DSN", noDSN}, {"SMTPUTF8", noSMTPUTF8}, {"CHUNKING", noChunking}, {"SILENT-DISCARD", silentDiscard},
 }
 
 // parseDiscard reads a list of keywords; unknown are those nobody knows.

@@ -12,11 +12,7 @@ import (
 // TLS where the port demands it, limits, client restrictions, the greeting.
 func (s *session) greet() error {
 	s.xclientAllowed = s.matchHost(s.set.lists.xclient)
-	s.xforwardAllowed = s.matchHost(s.set.lists.xforward)
-	s.where = "CONNECT"
 	s.denied = mail.Reply{}
-	s.facts.ProtocolName = "SMTP"
-	s.facts.LogClientPort = s.set.logPort
 	if s.set.tls.wrapper && s.tls == nil {
 		if err := s.wrapTLS(); err != nil {
 			return err
@@ -30,8 +26,11 @@ func (s *session) greet() error {
 	if err := s.activateSASL(); err != nil {
 		return err
 	}
-	out := s.decide(restrict.StageConnect, restrict.Carry{})
-	s.carry = carries{client: out.Carry, helo: out.Carry, sender: out.Carry}
+	if s.pipelined() && s.set.forbidPipelining {
+		s.reply(outOfStep)
+		return errDone
+	}
+	out := s.decide(restrict.StageConnect)
 	switch {
 	case out.Hangup:
 		return errDone
@@ -39,17 +38,14 @@ func (s *session) greet() error {
 		s.denied = out.Reply
 		return s.error(out.Reply)
 	}
-	if s.pipelined() && s.set.forbidPipelining {
-		s.reply(outOfStep)
-		return errDone
-	}
 	return s.reply(mail.Reply{Code: 220, Text: s.set.banner})
 }
 
 // decide asks the restrictions and logs what they have to say.
-func (s *session) decide(stage restrict.Stage, carry restrict.Carry) restrict.Outcome {
+func (s *session) decide(stage restrict.Stage) restrict.Outcome {
 	s.facts.ProtocolState = s.where
-	out := s.srv.o.Program.Decide(stage, &s.facts, s.src, carry)
+	out := s.srv.o.Program.Decide(stage, &s.facts, s.src, s.carry)
+	s.carry = out.Carry
 	for _, n := range out.Notes {
 		s.srv.log.Log(s.ctx, n.Level, n.Text)
 	}

@@ -18,7 +18,6 @@ var (
 // mailParams are the parameters of a MAIL command.
 type mailParams struct {
 	body     string // "", 7BIT, 8BITMIME
-	size     int64
 	ret      string
 	envID    string
 	hasEnvID bool
@@ -45,6 +44,7 @@ func (s *session) mail(words []token) mail.Reply {
 	}
 	sender, p, r := s.mailArguments(words[2], words[3:])
 	if !r.IsZero() {
+		s.facts.SMTPUTF8 = false
 		return r
 	}
 	return s.checkSender(sender, p)
@@ -63,6 +63,7 @@ func (s *session) mailArguments(word token, params []token) (sender string, p ma
 	if r := s.needsUTF8(word.text, p.smtputf8); !r.IsZero() {
 		return "", p, r
 	}
+	s.facts.SMTPUTF8 = p.smtputf8
 	sender, ok := s.address(word.text, true, s.set.strictEnvelopes)
 	if !ok {
 		return "", p, badSender
@@ -108,7 +109,7 @@ func (s *session) mailParam(p *mailParams, arg string) mail.Reply {
 	case strings.EqualFold(arg, "BODY=7BIT"):
 		p.body = "7BIT"
 	case name == "SIZE=":
-		return p.setSize(value)
+		return s.setSize(value)
 	case name == "SMTPUTF8" && s.utf8On():
 	case name == "AUTH=":
 		return s.mailAuth(value)
@@ -124,7 +125,9 @@ func (s *session) mailParam(p *mailParams, arg string) mail.Reply {
 	return mail.Reply{}
 }
 
-func (p *mailParams) setSize(v string) mail.Reply {
+// setSize takes SIZE=. It stays with the session until the next reset, also
+// when the rest of the command is refused.
+func (s *session) setSize(v string) mail.Reply {
 	if !allDigits(v) {
 		return mail.Reply{Code: 501, Status: "5.5.4", Text: "Bad message size syntax"}
 	}
@@ -132,7 +135,7 @@ func (p *mailParams) setSize(v string) mail.Reply {
 	if err != nil {
 		return mail.Reply{Code: 552, Status: "5.3.4", Text: "Message size exceeds file system imposed limit"}
 	}
-	p.size = n
+	s.facts.Size = n
 	return mail.Reply{}
 }
 
@@ -191,8 +194,8 @@ func (s *session) mailAuth(v string) mail.Reply {
 
 // checkSender is the second half of MAIL: size, restrictions, acceptance.
 func (s *session) checkSender(sender string, p mailParams) mail.Reply {
-	s.facts.SenderKnown, s.facts.Sender, s.facts.Size = true, sender, p.size
-	if r := s.checkSize(p.size); !r.IsZero() {
+	s.facts.SenderKnown, s.facts.Sender = true, sender
+	if r := s.checkSize(s.facts.Size); !r.IsZero() {
 		s.facts.SenderKnown, s.facts.Sender = false, ""
 		return r
 	}
@@ -200,15 +203,17 @@ func (s *session) checkSender(sender string, p mailParams) mail.Reply {
 		s.facts.SenderKnown = false
 		return mail.Reply{Code: 503, Status: "5.5.4", Text: "Error: XVERP requires non-null sender"}
 	}
-	out := s.decide(restrict.StageMail, s.carry.helo)
+	out := s.decide(restrict.StageMail)
 	if out.Hangup || !out.Reply.IsZero() {
 		s.hangup = s.hangup || out.Hangup
 		s.resetMail() // with it the effects of access tables
 		return out.Reply
 	}
-	s.carry.sender = out.Carry
 	s.tr.effects = append(s.tr.effects, out.Effects...)
 	s.begin(sender, p)
+	if !s.set.delayOpen {
+		s.openQueue()
+	}
 	return mail.Reply{Code: 250, Status: "2.1.0", Text: "Ok"}
 }
 
@@ -258,7 +263,7 @@ func (s *session) rcpt(words []token) (ok bool, err error) {
 	if !r.IsZero() {
 		return s.say(r)
 	}
-	if l := s.set.recipientLimit; l > 0 && len(s.tr.recipients) >= l {
+	if l := s.set.recipientLimit; l > 0 && s.recipientCount() >= l {
 		s.tr.overshoot++
 		err := s.reply(mail.Reply{Code: 452, Status: "4.5.3", Text: "Error: too many recipients"})
 		return s.tr.overshoot <= s.set.overshoot, err // the first ones are no errors
@@ -270,7 +275,7 @@ func (s *session) rcpt(words []token) (ok bool, err error) {
 	if !out.Reply.IsZero() {
 		return s.say(out.Reply)
 	}
-	if len(s.tr.recipients) == 0 {
+	if s.recipientCount() == 0 {
 		s.facts.Recipient, s.facts.RecipientKnown = rcpt.Original, true
 	}
 	s.accept(rcpt)
@@ -308,8 +313,11 @@ func (s *session) rcptParam(rcpt *mail.Recipient, arg string) mail.Reply {
 	case s.discard&noDSN != 0:
 		return dsnDisabled
 	case name == "NOTIFY":
-		n, ok := s.parseNotify(value)
-		if !ok || rcpt.Notify != 0 {
+		n, ok := mail.Notify(0), false
+		if rcpt.Notify == 0 { // else it is the second one, not worth a warning
+			n, ok = s.parseNotify(value)
+		}
+		if !ok {
 			return mail.Reply{Code: 501, Status: "5.5.4", Text: "Error: Bad NOTIFY parameter syntax"}
 		}
 		rcpt.Notify = n
@@ -326,11 +334,12 @@ func (s *session) rcptParam(rcpt *mail.Recipient, arg string) mail.Reply {
 
 // parseNotify reads NOTIFY and warns of words nobody knows, as Postfix does.
 func (s *session) parseNotify(v string) (mail.Notify, bool) {
-	for _, w := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
+	words := strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
+	for _, w := range words {
 		if _, ok := mail.ParseNotify(w); !ok {
 			s.warn("unknown DSN NOTIFY command value \"%s\" in \"%s\"", w, v)
 			return 0, false
 		}
 	}
-	return mail.ParseNotify(v)
+	return mail.ParseNotify(strings.Join(words, ","))
 }

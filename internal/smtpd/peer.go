@@ -1,19 +1,15 @@
 package smtpd
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"strconv"
 	"time"
 
-	proxyproto "github.com/pires/go-proxyproto"
-
 	"sekisho/internal/mail"
+	"sekisho/internal/wire"
 )
 
 const unknownName = "unknown"
@@ -27,12 +23,8 @@ func (s *session) peer() error {
 	if s.set.proxyProtocol {
 		err = s.proxyHeader()
 	}
-	if err != nil {
-		s.warn("haproxy read: %v", err)
-		return err
-	}
 	s.lookupName()
-	return nil
+	return err
 }
 
 // setEnds sets the addresses of both ends.
@@ -68,63 +60,26 @@ func (s *session) lookupName() {
 	s.setNames(n.Name, n.Status, n.Reverse, n.ReverseStatus)
 }
 
-// proxyHeader reads the header of HAProxy's PROXY protocol, version 1 or 2.
+// proxyHeader takes the addresses from the header of HAProxy's PROXY protocol.
 func (s *session) proxyHeader() error {
 	if err := s.conn.SetReadDeadline(time.Now().Add(s.set.proxyTimeout)); err != nil {
 		return err
 	}
 	raw, err := readProxyHeader(s.conn)
-	if err != nil {
-		return err
+	var h proxyHeader
+	if err == nil {
+		h, err = parseProxyHeader(raw, s.set.protocols)
 	}
-	h, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(raw)))
-	if err != nil {
-		return err
+	switch {
+	case wire.Timeout(err):
+		s.warn("haproxy read: timeout error")
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		s.warn("haproxy read: EOF")
+	case err != nil:
+		s.warn("haproxy read: %v: %s", err, escape(raw))
+	case !h.local:
+		s.facts.ClientAddress, s.facts.ClientPort = h.client.Addr().String(), strconv.Itoa(int(h.client.Port()))
+		s.facts.ServerAddress, s.facts.ServerPort = h.server.Addr().String(), strconv.Itoa(int(h.server.Port()))
 	}
-	if h.Command.IsLocal() {
-		if h.Version == 1 {
-			return errors.New("the proxy does not know the client's address")
-		}
-		return nil // the proxy speaks for itself
-	}
-	client, server, ok := h.TCPAddrs()
-	if !ok {
-		return errors.New("the proxy's header has no TCP addresses")
-	}
-	s.setEnds(client, server)
-	return nil
-}
-
-// readProxyHeader reads a header and not a byte more.
-func readProxyHeader(r io.Reader) ([]byte, error) {
-	const v1Max = 107
-	h := make([]byte, 16)
-	if _, err := io.ReadFull(r, h[:6]); err != nil {
-		return nil, err
-	}
-	if string(h[:6]) == "PROXY " {
-		h = h[:6]
-		for len(h) < v1Max {
-			b := make([]byte, 1)
-			if _, err := io.ReadFull(r, b); err != nil {
-				return nil, err
-			}
-			h = append(h, b[0])
-			if b[0] == '\n' {
-				return h, nil
-			}
-		}
-		return nil, errors.New("protocol header is too long")
-	}
-	if string(h[:6]) != "\r\n\r\n\x00\r" {
-		return nil, fmt.Errorf("unexpected protocol header %q", h[:6])
-	}
-	if _, err := io.ReadFull(r, h[6:]); err != nil {
-		return nil, err
-	}
-	rest := make([]byte, int(h[14])<<8|int(h[15]))
-	if _, err := io.ReadFull(r, rest); err != nil {
-		return nil, err
-	}
-	return append(h, rest...), nil
+	return err
 }

@@ -27,7 +27,7 @@ func (s *session) received() []string {
 	}
 	by := fmt.Sprintf("\tby %s (%s) with %s id %s", s.set.myhostname, s.set.mailName, s.with(), f.QueueID)
 	date := s.tr.arrived.Format("Mon, _2 Jan 2006 15:04:05 -0700 (MST)")
-	if len(s.tr.recipients) == 1 {
+	if s.recipientCount() == 1 {
 		return append(out, by, "\tfor <"+mail.Quote(s.tr.recipients[0].Original)+">; "+date)
 	}
 	return append(out, by+";", "\t"+date)

@@ -16,7 +16,7 @@ func (s *session) reply(r mail.Reply) error {
 	if r.IsZero() {
 		return nil
 	}
-	if s.set.softBounce && r.Code >= 500 && r.Code != 521 {
+	if s.set.softBounce && r.Code >= 500 {
 		r = softened(r)
 	}
 	delay := s.errors >= s.set.softErrors && s.set.errorSleep > 0

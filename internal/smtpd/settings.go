@@ -18,7 +18,8 @@ type settings struct {
 	heloRequired, strictEnvelopes            bool
 	disableVRFY, peernameLookup, logPort     bool
 	smtputf8, strictSMTPUTF8, softBounce     bool
-	delayReject                              bool
+	delayReject, delayOpen                   bool
+	protocols                                protocols
 	messageSizeLimit, queueMinfree           int64
 	lineLimit, recipientLimit, overshoot     int
 	softErrors, hardErrors, junkLimit        int
@@ -63,6 +64,26 @@ func (l limits) any() bool {
 		l.newTLS > 0 || l.auths > 0
 }
 
+// protocols is inet_protocols.
+type protocols struct{ v4, v6 bool }
+
+func readProtocols(words []string) protocols {
+	var p protocols
+	for _, w := range words {
+		p.v4 = p.v4 || strings.EqualFold(w, "ipv4") || strings.EqualFold(w, "all")
+		p.v6 = p.v6 || strings.EqualFold(w, "ipv6") || strings.EqualFold(w, "all")
+	}
+	return p
+}
+
+// speaks reports whether addresses like this one are in use here.
+func (p protocols) speaks(addr string) bool {
+	if strings.Contains(addr, ":") {
+		return p.v6
+	}
+	return p.v4
+}
+
 // bareLF is smtpd_forbid_bare_newline.
 type bareLF uint8
 
@@ -100,6 +121,8 @@ func readSettings(cfg *config.Config, w rewrite.World) (*settings, error) {
 		strictSMTPUTF8:   cfg.Bool("strict_smtputf8"),
 		softBounce:       cfg.Bool("soft_bounce"),
 		delayReject:      cfg.Bool("smtpd_delay_reject"),
+		delayOpen:        cfg.Bool("smtpd_delay_open_until_valid_rcpt"),
+		protocols:        readProtocols(cfg.Strings("inet_protocols")),
 		messageSizeLimit: int64(cfg.Int("message_size_limit")),
 		queueMinfree:     int64(cfg.Int("queue_minfree")),
 		lineLimit:        max(1, cfg.Int("line_length_limit")),

@@ -24,8 +24,6 @@ func (s *session) startTLS(words []token) (ok bool, err error) {
 		return s.say(mail.Reply{Code: 554, Status: "5.5.1", Text: "Error: TLS already active"})
 	case !s.set.tls.offer || s.discard&noStartTLS != 0:
 		return s.say(mail.Reply{Code: 502, Status: "5.5.1", Text: "Error: command not implemented"})
-	case s.tr.open:
-		return s.say(inMail)
 	}
 	if s.newTLSLimit() {
 		s.warn("Refusing STARTTLS request from %s for service %s", s.facts.NameAddr(), s.srv.o.Service)

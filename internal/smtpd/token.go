@@ -10,11 +10,8 @@ type token struct {
 
 // tokenize cuts a command into words (Postfix's smtpd_token). Quotes and
 // brackets keep blanks together; "to:" and "from:" end a word, so that the
-// address may follow at once. A NUL ends the command.
+// address may follow at once.
 func tokenize(line string) []token {
-	if i := strings.IndexByte(line, 0); i >= 0 {
-		line = line[:i]
-	}
 	t := tokenizer{s: line}
 	var out []token
 	for {

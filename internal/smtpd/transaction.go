@@ -16,7 +16,9 @@ type transaction struct {
 	arrived    time.Time
 	params     mailParams
 	recipients []mail.Recipient
-	overshoot  int // recipients refused because of their number
+	stale      int  // recipients that count, but are those of a refused message
+	reopen     bool // the next recipient begins a new queue file
+	overshoot  int  // recipients refused because of their number
 	effects    []restrict.Effect
 	msg        *cleanup.Message // content under way
 	size       int64            // bytes of content so far, each line with its CRLF
@@ -29,19 +31,29 @@ func (s *session) resetMail() {
 	if s.tr.msg != nil {
 		s.tr.msg.Abort()
 	}
-	s.tr = transaction{}
+	s.tr, s.forward = transaction{}, forwarded{}
 	f := &s.facts
-	f.SenderKnown, f.Sender, f.SASLSender = false, "", ""
+	f.SenderKnown, f.Sender, f.SASLSender, f.SMTPUTF8 = false, "", "", false
 	f.RecipientKnown, f.Recipient, f.RecipientCount = false, "", 0
 	f.QueueID, f.Instance, f.Size = "", "", 0
-	s.carry.sender = s.carry.helo
+	s.carry = s.carry.EndTransaction()
 }
 
 // resetHelo forgets what HELO or EHLO said, and what follows from it.
 func (s *session) resetHelo() {
 	s.facts.HeloName = ""
-	s.carry.helo = s.carry.client
 }
+
+// abandon drops the message of an open transaction and its recipients. They
+// go on counting, as in Postfix.
+func (s *session) abandon() {
+	s.tr.msg.Abort()
+	s.tr.msg, s.tr.size, s.tr.reopen = nil, 0, true
+	s.tr.stale, s.tr.recipients = s.recipientCount(), nil
+	s.tr.chunks = chunks{}
+}
+
+func (s *session) recipientCount() int { return s.tr.stale + len(s.tr.recipients) }
 
 // begin opens the transaction of an accepted MAIL command.
 func (s *session) begin(sender string, p mailParams) {
@@ -55,8 +67,8 @@ func (s *session) begin(sender string, p mailParams) {
 // message its queue ID, which is logged with the client.
 func (s *session) accept(r mail.Recipient) {
 	s.tr.recipients = append(s.tr.recipients, r)
-	s.facts.RecipientCount = len(s.tr.recipients)
-	if s.facts.QueueID == "" {
+	s.facts.RecipientCount = s.recipientCount()
+	if s.facts.QueueID == "" || s.tr.reopen {
 		s.openQueue()
 	}
 }
@@ -64,10 +76,11 @@ func (s *session) accept(r mail.Recipient) {
 // openQueue gives the message its queue ID and logs who brings it.
 func (s *session) openQueue() {
 	f := &s.facts
+	s.tr.reopen = false
 	f.QueueID = s.srv.o.Queue.NewID()
 	line := f.QueueID + ": client=" + f.NameAddr()
 	for _, p := range []struct{ name, value string }{
-		{"orig_queue_id", s.forward.ident}, {"orig_client", s.forward.nameAddr()},
+		{"orig_queue_id", s.forward.id}, {"orig_client", s.forward.nameAddr()},
 		{"sasl_method", f.SASLMethod}, {"sasl_username", f.SASLUsername}, {"sasl_sender", f.SASLSender},
 	} {
 		if p.value != "" {

@@ -26,14 +26,13 @@ func (s *session) hello(verb string, words []token) mail.Reply {
 	name := join(words[1:])
 	before := s.facts.HeloName
 	s.facts.HeloName = name
-	out := s.decide(restrict.StageHelo, s.carry.client)
+	out := s.decide(restrict.StageHelo)
 	if out.Hangup || !out.Reply.IsZero() {
 		s.facts.HeloName = before
 		s.hangup = s.hangup || out.Hangup
 		return out.Reply
 	}
 	s.resetHelo()
-	s.carry.helo = out.Carry
 	s.resetMail()
 	s.facts.HeloName = neuter(printable(name), ` <>()\";@`)
 	if verb == "HELO" {
@@ -59,13 +58,14 @@ func (s *session) vrfy(words []token) mail.Reply {
 	if s.set.disableVRFY {
 		return mail.Reply{Code: 502, Status: "5.5.1", Text: "VRFY command is disabled"}
 	}
-	utf8 := s.set.smtputf8 && s.discard&noSMTPUTF8 == 0
-	if n := len(words); utf8 && n > 1 && strings.EqualFold(words[n-1].text, "SMTPUTF8") {
+	if n := len(words); s.utf8On() && n > 1 && strings.EqualFold(words[n-1].text, "SMTPUTF8") {
 		words = words[:n-1]
+		defer func(before bool) { s.facts.SMTPUTF8 = before }(s.facts.SMTPUTF8)
+		s.facts.SMTPUTF8 = true
 	}
 	if len(words) < 2 {
 		hint := ""
-		if utf8 {
+		if s.utf8On() {
 			hint = " [SMTPUTF8]"
 		}
 		return mail.Reply{Code: 501, Status: "5.5.4", Text: "Syntax: VRFY address" + hint}
@@ -89,7 +89,7 @@ func (s *session) vrfy(words []token) mail.Reply {
 func (s *session) checkRecipient(stage restrict.Stage, addr string) restrict.Outcome {
 	first, known := s.facts.Recipient, s.facts.RecipientKnown
 	s.facts.Recipient, s.facts.RecipientKnown = addr, true
-	out := s.decide(stage, s.carry.sender)
+	out := s.decide(stage)
 	s.facts.Recipient, s.facts.RecipientKnown = first, known
 	s.tr.effects = append(s.tr.effects, out.Effects...)
 	return out
@@ -106,11 +106,14 @@ func (s *session) recipientRate() mail.Reply {
 }
 
 // address parses the address of a command and asks the resolver whether there
-// can be such a one.
+// can be such a one. A domain that is not ASCII takes SMTPUTF8.
 func (s *session) address(word string, empty, strict bool) (addr string, ok bool) {
 	p := parsePath(word, empty, strict)
-	if p.ok && p.addr != "" && s.srv.o.Resolver.Resolve(s.src, s.facts.Sender, p.addr).Invalid {
-		p.ok, p.illegal = false, true
+	if p.ok && p.addr != "" {
+		_, domain, _ := mail.SplitAddress(p.addr)
+		if !s.facts.SMTPUTF8 && !isASCII(domain) || s.srv.o.Resolver.Resolve(s.src, s.facts.Sender, p.addr).Invalid {
+			p.ok, p.illegal = false, true
+		}
 	}
 	if p.illegal {
 		s.warn("Illegal address syntax from %s in %s command: %s", s.facts.NameAddr(), s.where, printable(word))
@@ -136,7 +139,7 @@ func (s *session) etrn(words []token) mail.Reply {
 		return mail.Reply{Code: 501, Text: "Error: invalid parameter syntax"}
 	}
 	s.facts.ETRNDomain = domain
-	out := s.decide(restrict.StageETRN, s.carry.helo)
+	out := s.decide(restrict.StageETRN)
 	s.facts.ETRNDomain = ""
 	if out.Hangup || !out.Reply.IsZero() {
 		s.hangup = s.hangup || out.Hangup

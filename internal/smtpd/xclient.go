@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"strconv"
 	"strings"
 
 	"sekisho/internal/mail"
@@ -58,14 +57,17 @@ func (s *session) xclient(words []token) (ok bool, err error) {
 	case !s.xclientAllowed:
 		return s.say(notAuthorized)
 	}
+	before := s.facts
 	given := make(map[string]bool)
 	for _, a := range attrs {
 		if r := s.override(a); !r.IsZero() {
+			s.facts = before
 			return s.say(r)
 		}
 		given[a.name] = true
 	}
 	if !bad.IsZero() {
+		s.facts = before
 		return s.say(bad)
 	}
 	helo := s.facts.HeloName
@@ -76,17 +78,11 @@ func (s *session) xclient(words []token) (ok bool, err error) {
 	if !given["LOGIN"] {
 		s.resetAuth()
 	}
+	if !given["PROTO"] {
+		s.facts.ProtocolName = "SMTP"
+	}
 	s.resetMail()
-	protocol := s.facts.ProtocolName
-	s.counts[s.counts.find("XCLIENT")].ok++ // counted before the new greeting
-	if err := s.greet(); err != nil {
-		return false, err
-	}
-	if given["PROTO"] {
-		s.facts.ProtocolName = protocol
-	}
-	s.counts[s.counts.find("XCLIENT")].ok--
-	return true, nil
+	return false, errAnew
 }
 
 // override applies one attribute of XCLIENT.
@@ -109,11 +105,11 @@ func (s *session) override(a attributePair) mail.Reply {
 		}
 		f.ReverseClientName, f.ReverseClientNameStatus = name, st
 	case "ADDR":
-		return setAddress(&f.ClientAddress, a)
+		return s.setAddress(&f.ClientAddress, a)
 	case "PORT":
 		return setPort(&f.ClientPort, a)
 	case "DESTADDR":
-		return setAddress(&f.ServerAddress, a)
+		return s.setAddress(&f.ServerAddress, a)
 	case "DESTPORT":
 		return setPort(&f.ServerPort, a)
 	case "HELO":
@@ -142,13 +138,13 @@ func peerName(v string) (name string, st mail.NameStatus, ok bool) {
 	return v, mail.NameOK, mail.ValidHostname(v)
 }
 
-func setAddress(to *string, a attributePair) mail.Reply {
+func (s *session) setAddress(to *string, a attributePair) mail.Reply {
 	if strings.EqualFold(a.value, unavailable) {
 		*to = unknownName
 		return mail.Reply{}
 	}
 	addr, ok := mail.ValidMailHostAddr(a.value)
-	if !ok {
+	if !ok || !s.set.protocols.speaks(addr) {
 		return badAttribute(a)
 	}
 	*to = addr
@@ -193,24 +189,29 @@ func setProtocol(to *string, a attributePair) mail.Reply {
 	return mail.Reply{}
 }
 
-// forwarded is what a filter said about the client before it (XFORWARD).
+// forwarded is what a filter said about the client before it (XFORWARD). It
+// is for one message.
 type forwarded struct {
-	name, addr, port, proto, helo, ident, domain string
+	given          bool // a client was described
+	name, addr, id string
 }
 
 // nameAddr names that client as log lines do; empty without one.
 func (f forwarded) nameAddr() string {
-	if f.name == "" && f.addr == "" {
+	switch {
+	case !f.given:
 		return ""
+	case f.addr == "":
+		return f.host()
 	}
-	name, addr := f.name, f.addr
-	if name == "" {
-		name = unknownName
+	return f.host() + "[" + f.addr + "]"
+}
+
+func (f forwarded) host() string {
+	if f.name == "" {
+		return unknownName
 	}
-	if addr == "" {
-		addr = unknownName
-	}
-	return name + "[" + addr + "]"
+	return f.name
 }
 
 // xforward takes what a filter says about the original client: it is only
@@ -241,41 +242,38 @@ func (s *session) xforward(words []token) mail.Reply {
 
 // set takes one attribute.
 func (f *forwarded) set(a attributePair) mail.Reply {
-	known := a.value
-	if strings.EqualFold(known, unavailable) {
-		known = ""
+	v := a.value
+	if strings.EqualFold(v, unavailable) {
+		v = ""
 	}
 	switch a.name {
 	case "NAME":
-		if known != "" && !mail.ValidHostname(known) {
+		if v != "" && !mail.ValidHostname(v) {
 			return badAttribute(a)
 		}
-		f.name = known
+		f.name, f.given = v, true
 	case "ADDR":
-		if known != "" {
-			addr, ok := mail.ValidMailHostAddr(known)
-			if !ok {
-				return badAttribute(a)
-			}
-			known = addr
+		addr, ok := mail.ValidMailHostAddr(v)
+		if v != "" && !ok {
+			return badAttribute(a)
 		}
-		f.addr = known
+		f.addr, f.given = addr, true
 	case "PORT":
-		if _, err := strconv.ParseUint(known, 10, 16); known != "" && err != nil {
+		if v != "" && (!allDigits(v) || len(v) > len("65535")) {
 			return badAttribute(a)
 		}
-		f.port = known
-	case "HELO":
-		f.helo = neuter(known, ` <>()\";@`)
-	case "PROTO":
-		f.proto = neuter(known, `[]<>()\";:@`)
+		f.given = true
+	case "HELO", "PROTO":
+		if len(v) > 255 || a.name == "PROTO" && len(v) > 64 {
+			return badAttribute(a)
+		}
+		f.given = true
 	case "IDENT":
-		f.ident = neuter(known, "[]<>()\\\";:@ ")
+		f.id = neuter(v, "[]<>()\\\";:@ ")
 	case "SOURCE":
-		if known != "" && !strings.EqualFold(known, "LOCAL") && !strings.EqualFold(known, "REMOTE") {
+		if v != "" && !strings.EqualFold(v, "LOCAL") && !strings.EqualFold(v, "REMOTE") {
 			return badAttribute(a)
 		}
-		f.domain = strings.ToUpper(known)
 	default:
 		return unknownAttribute("XFORWARD", a.name)
 	}
