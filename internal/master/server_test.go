@@ -3,6 +3,7 @@ package master
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -80,6 +81,7 @@ func start(t *testing.T, mainCF, masterCF string) *running {
 	go func() {
 		r.ended <- Run(context.Background(), r.dir, Options{
 			Clock: clock.System{}, Log: log, Signals: r.signals, Ready: func() { close(ready) },
+			Reopen: func() error { return errors.New("the log cannot be opened") },
 		})
 	}()
 	select {
@@ -283,4 +285,23 @@ func TestTwoServicesAtOneAddress(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "master.cf:2: service 127.0.0.1:25: 127.0.0.1:25 belongs to service 25 (") {
 		t.Errorf("error %v", err)
 	}
+}
+
+func TestReloadTellsWhatNeedsARestart(t *testing.T) {
+	addr := freeAddr(t)
+	r := start(t, mainCF, smtpdAt(addr))
+	r.configure(strings.Replace(mainCF, "/spool", "/elsewhere", 1), smtpdAt(addr))
+	r.signals <- syscall.SIGHUP
+	if log := r.expect("reload -- "); !strings.Contains(log, "main.cf:10: sekisho_spool_directory has changed: that takes effect") {
+		t.Errorf("log:\n%s", log)
+	}
+	dial(t, addr).want("220 mx.demo.test ESMTP Postfix")
+	r.stop()
+}
+
+func TestReopenFailureIsLogged(t *testing.T) {
+	r := start(t, mainCF, smtpdAt(freeAddr(t)))
+	r.signals <- syscall.SIGUSR1
+	r.expect("error: the log cannot be opened")
+	r.stop()
 }
