@@ -132,6 +132,31 @@ func TestWhatMakesNoSenseIsSetAside(t *testing.T) {
 	}
 }
 
+// A machine that stops in the middle of Commit may leave a name without all of
+// its file. Nobody was told that such a message is safe.
+func TestUnfinishedIsRemoved(t *testing.T) {
+	s := newSite(t)
+	for id, file := range map[string][]byte{
+		"0000000001": nil,
+		"0000000002": make([]byte, 10),
+		"0000000003": append(make([]byte, headerSize), "hello\n"...),
+	} {
+		if err := os.WriteFile(s.path(messages, id), file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.restart(t)
+	s.nothingDue(t)
+	for _, dir := range []string{messages, corrupt} {
+		if files, err := os.ReadDir(filepath.Join(s.dir, dir)); err != nil || len(files) != 0 {
+			t.Errorf("%s: %v, %v", dir, files, err)
+		}
+	}
+	if s.log.Len() > 0 {
+		t.Errorf("log %s", s.log)
+	}
+}
+
 const (
 	childEnv = "SEKISHO_QUEUE_CRASH_CHILD" // directory of the spool
 	killsEnv = "SEKISHO_CRASH_KILLS"       // how often to kill, default 20

@@ -19,18 +19,24 @@ type round struct {
 	err  error // set before done is closed
 }
 
-// Sync returns when a sync that began after the call has ended.
-func (d *dirSync) Sync() error {
+// Begin sees to it that a sync begins after the call. The round it belongs to
+// tells when it has ended.
+func (d *dirSync) Begin() *round {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.next == nil {
 		d.next = &round{done: make(chan struct{})}
 	}
-	r := d.next
 	if !d.running {
 		d.running = true
 		go d.run()
 	}
-	d.mu.Unlock()
+	return d.next
+}
+
+// Sync returns when a sync that began after the call has ended.
+func (d *dirSync) Sync() error {
+	r := d.Begin()
 	<-r.done
 	return r.err
 }

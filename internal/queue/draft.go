@@ -87,22 +87,30 @@ func (d *Draft) Commit(env mail.Envelope) error {
 func (d *Draft) commit(env mail.Envelope) error {
 	from, to := d.q.path(incoming, d.id), d.q.path(messages, d.id)
 	err := d.finish(env)
+	if err == nil {
+		if err = os.Rename(from, to); err == nil {
+			from = to
+			err = d.sync()
+		}
+	}
 	if err = errors.Join(err, d.f.Close()); err != nil {
 		os.Remove(from)
-		return err
 	}
-	if err := os.Rename(from, to); err != nil {
-		os.Remove(from)
-		return err
-	}
-	if err := d.q.names.Sync(); err != nil {
-		os.Remove(to)
-		return err
-	}
-	return nil
+	return err
 }
 
-// finish completes the file and syncs it.
+// sync returns when the file and its name are on disk. The two syncs run side
+// by side, because on a file system with a journal one commit does for both.
+// When the machine stops in between, the name may be there without the
+// content; recover knows such files.
+func (d *Draft) sync() error {
+	named := d.q.names.Begin()
+	err := syscall.Fdatasync(int(d.f.Fd()))
+	<-named.done
+	return errors.Join(err, named.err)
+}
+
+// finish completes the file.
 func (d *Draft) finish(env mail.Envelope) error {
 	if d.err != nil {
 		return d.err
@@ -117,10 +125,8 @@ func (d *Draft) finish(env mail.Envelope) error {
 	if err := d.w.Flush(); err != nil {
 		return err
 	}
-	if _, err := d.f.WriteAt(encodeHeader(d.size, d.sum), 0); err != nil {
-		return err
-	}
-	return syscall.Fdatasync(int(d.f.Fd()))
+	_, err = d.f.WriteAt(encodeHeader(d.size, d.sum), 0)
+	return err
 }
 
 // Discard drops the draft. It does nothing after Commit.

@@ -61,7 +61,10 @@ func decodeHeader(b []byte) (length int64, sum uint32, err error) {
 	if string(b[:8]) != magic || binary.BigEndian.Uint32(b[20:]) != crc32.Checksum(b[:20], castagnoli) {
 		return 0, 0, fmt.Errorf("%w: bad header", ErrDamaged)
 	}
-	return int64(binary.BigEndian.Uint64(b[8:])), binary.BigEndian.Uint32(b[16:]), nil
+	if length = int64(binary.BigEndian.Uint64(b[8:])); length < 0 {
+		return 0, 0, fmt.Errorf("%w: bad length", ErrDamaged)
+	}
+	return length, binary.BigEndian.Uint32(b[16:]), nil
 }
 
 func encodeRecord(kind byte, value any) ([]byte, error) {

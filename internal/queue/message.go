@@ -198,6 +198,9 @@ func (m *Message) apply(u update) error {
 		if r.Recipient < 0 || r.Recipient >= len(m.progress) {
 			return fmt.Errorf("%w: no recipient %d", ErrDamaged, r.Recipient)
 		}
+		if r.Status > deliver.Bounced {
+			return fmt.Errorf("%w: no status %d", ErrDamaged, r.Status)
+		}
 		m.progress[r.Recipient].Result = r
 	}
 	for _, i := range u.Told {

@@ -1,13 +1,15 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sort"
 )
 
-// recover removes drafts and learns what is in the queue.
+// recover removes drafts, named ones too, and learns what is in the queue.
 func (q *Queue) recover() error {
 	drafts, err := os.ReadDir(q.path(incoming, ""))
 	if err != nil {
@@ -25,6 +27,12 @@ func (q *Queue) recover() error {
 	var found []*Message
 	for _, f := range files {
 		m, err := q.load(f.Name(), true)
+		if errors.Is(err, ErrDamaged) && q.unfinished(f.Name()) {
+			if err := os.Remove(q.path(messages, f.Name())); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			q.giveUp(f.Name(), err)
 			continue
@@ -36,6 +44,19 @@ func (q *Queue) recover() error {
 		q.add(m.env.QueueID, m.until, m.held)
 	}
 	return nil
+}
+
+// unfinished reports whether a file has a name in messages/ but never got its
+// header: the machine stopped between Commit's rename and its end.
+func (q *Queue) unfinished(id string) bool {
+	f, err := os.Open(q.path(messages, id))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [headerSize]byte
+	n, err := io.ReadFull(f, head[:])
+	return (err == nil || err == io.EOF || err == io.ErrUnexpectedEOF) && bytes.Count(head[:n], []byte{0}) == n
 }
 
 // giveUp deals with a file that could not be loaded: a damaged one is moved
