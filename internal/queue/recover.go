@@ -28,6 +28,7 @@ func (q *Queue) recover() error {
 	for _, f := range files {
 		m, err := q.load(f.Name(), true)
 		if errors.Is(err, ErrDamaged) && q.unfinished(f.Name()) {
+			q.log.Warn(f.Name() + ": removed: it has no content, so nobody was told that it had been accepted")
 			if err := os.Remove(q.path(messages, f.Name())); err != nil {
 				return err
 			}
