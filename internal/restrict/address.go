@@ -129,27 +129,29 @@ func (r *run) warnFresh(a evidence.Answer, format string, args ...any) {
 	}
 }
 
-// resolveKey is an address with the other party of the envelope, for the
-// sender-dependent tables of the resolver.
-type resolveKey struct{ from, addr string }
+// resolved is what the resolver said of an address, and from whom mail for it
+// was to come, for the sender-dependent tables of the resolver.
+type resolved struct {
+	from, addr string
+	rewrite.Resolved
+}
 
 // resolve asks the address resolver once an evaluation for each address. A
 // sender is resolved as if the recipient had sent to it.
 func (r *run) resolve(addr, class string) rewrite.Resolved {
-	key := resolveKey{r.mailFrom(), addr}
+	from := r.mailFrom()
 	if class == classSender {
-		key.from = r.rcptTo()
+		from = r.rcptTo()
 	}
-	if res, ok := r.resolvedAddr[key]; ok {
-		return res
+	for i := range r.resolved {
+		if r.resolved[i].addr == addr && r.resolved[i].from == from {
+			return r.resolved[i].Resolved
+		}
 	}
-	res := r.p.resolver.Resolve(r, key.from, addr)
+	res := r.p.resolver.Resolve(r, from, addr)
 	r.warnAll(res.Warnings)
 	res.Recipient = strings.ToLower(res.Recipient)
-	if r.resolvedAddr == nil {
-		r.resolvedAddr = make(map[resolveKey]rewrite.Resolved, 2)
-	}
-	r.resolvedAddr[key] = res
+	r.resolved = append(r.resolved, resolved{from, addr, res})
 	return res
 }
 

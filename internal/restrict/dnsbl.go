@@ -147,7 +147,11 @@ func reverseAddr(addr string) (string, bool) {
 	a = a.Unmap()
 	if a.Is4() {
 		b := a.As4()
-		return fmt.Sprintf("%d.%d.%d.%d", b[3], b[2], b[1], b[0]), true
+		out := make([]byte, 0, len("255.255.255.255"))
+		for i := 3; i > 0; i-- {
+			out = append(strconv.AppendUint(out, uint64(b[i]), 10), '.')
+		}
+		return string(strconv.AppendUint(out, uint64(b[0]), 10)), true
 	}
 	const hex = "0123456789abcdef"
 	b := a.As16()

@@ -167,7 +167,7 @@ func (r *run) exempt() bool {
 		return true
 	}
 	v := r.p.set.verifySender
-	return v != "" && strings.EqualFold(rcpt, r.p.resolver.Rewrite(v))
+	return v != "" && strings.EqualFold(rcpt, v)
 }
 
 func (p *Program) recipientLists() [2]listID {

@@ -30,15 +30,15 @@ type run struct {
 	src evidence.Source
 	out Outcome
 
-	depth        int // nesting of lists; 1 is the configured list itself
-	warnDepth    int // warn_if_reject covers lists deeper than this and one item of this; 0: off
-	deferPermit  Deferral
-	deferReject  Deferral
-	carry        Carry
-	recipRcpt    bool       // reject_unlisted_recipient has run for this recipient
-	warned       mail.Reply // what warn_if_reject just kept from being a refusal; for the trace
-	resolvedAddr map[resolveKey]rewrite.Resolved
-	trace        *tracer
+	depth       int // nesting of lists; 1 is the configured list itself
+	warnDepth   int // warn_if_reject covers lists deeper than this and one item of this; 0: off
+	deferPermit Deferral
+	deferReject Deferral
+	carry       Carry
+	recipRcpt   bool       // reject_unlisted_recipient has run for this recipient
+	warned      mail.Reply // what warn_if_reject just kept from being a refusal; for the trace
+	resolved    []resolved
+	trace       *tracer
 }
 
 // mailFrom is the envelope sender, "" for the null sender and when there is none.

@@ -11,10 +11,46 @@ import (
 // into user@domain, what is missing is appended, one final dot is dropped.
 // The empty address stays empty.
 func (r *Resolver) Rewrite(addr string) string {
+	if _, domain, ok := plain(addr); ok {
+		return addr + r.missing(domain)
+	}
+	return r.rewriteTokens(addr)
+}
+
+func (r *Resolver) rewriteTokens(addr string) string {
 	if addr == "" {
 		return ""
 	}
 	return mail.Unquote(mail.Quote(mail.JoinTokens(r.rewrite(scan(addr)))))
+}
+
+// plain recognises the ordinary address, user@domain without anything that
+// needs quotes or could be a route, for which there is a short way.
+func plain(addr string) (local, domain string, ok bool) {
+	at := -1
+	for i := 0; i < len(addr); i++ {
+		switch c := addr[i]; {
+		case c == '@' && at < 0:
+			at = i
+		case c == '.' && (i == 0 || i == at+1 || i == len(addr)-1 || addr[i-1] == '.' || addr[i+1] == '@'):
+			return "", "", false
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_', c == '+', c == '=':
+		default:
+			return "", "", false
+		}
+	}
+	if at < 1 || at == len(addr)-1 {
+		return "", "", false
+	}
+	return addr[:at], addr[at+1:], true
+}
+
+// missing is what append_dot_mydomain adds to a domain.
+func (r *Resolver) missing(domain string) string {
+	if r.o.AppendDotMydomain && r.o.Mydomain != "" && !strings.Contains(domain, ".") {
+		return "." + r.o.Mydomain
+	}
+	return ""
 }
 
 // scan cuts an address in internal form into tokens. It goes by way of the

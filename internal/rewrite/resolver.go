@@ -92,11 +92,10 @@ type Resolved struct {
 // sender is for the sender_dependent_ maps.
 func (r *Resolver) Resolve(src evidence.Source, sender, addr string) Resolved {
 	s := &resolution{r: r, src: src, sender: sender}
-	ts := s.reduce(r.Rewrite(addr))
+	s.out.Recipient = s.reduce(r.Rewrite(addr))
 	if s.out.Failed {
 		return s.out
 	}
-	s.out.Recipient = mail.JoinTokens(ts)
 	domain := s.recipientDomain()
 	if s.out.Invalid || s.out.Failed {
 		return s.out
@@ -122,9 +121,18 @@ type resolution struct {
 	local  bool // the domain is in mydestination or one of our addresses
 }
 
-// reduce strips our own domain from an address as long as another address is
+// reduce finds the address that is meant, in the form user@domain.
+func (s *resolution) reduce(addr string) string {
+	if _, domain, ok := plain(addr); ok {
+		s.local = s.isOurs(domain)
+		return addr
+	}
+	return mail.JoinTokens(s.reduceTokens(addr))
+}
+
+// reduceTokens strips our own domain from an address as long as another address is
 // left over. The result has the form user@domain.
-func (s *resolution) reduce(addr string) []mail.Token {
+func (s *resolution) reduceTokens(addr string) []mail.Token {
 	ts, ours := scan(addr), []mail.Token(nil)
 	for range len(addr) + 100 {
 		ts = s.r.trimEnd(ts)
