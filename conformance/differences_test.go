@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/diff"
+
+	"sekisho/internal/config"
 )
 
 // differences reads differences.md: under "### NAME", the diff of a dialogue.
@@ -155,6 +157,21 @@ func TestMask(t *testing.T) {
 	} {
 		if got := m.text(tt.plain); got != tt.masked {
 			t.Errorf("%q is masked as %q, want %q", tt.plain, got, tt.masked)
+		}
+	}
+}
+
+// TestSaferDefaults holds Sekisho to the defaults of later Postfix that
+// differences.md speaks of.
+func TestSaferDefaults(t *testing.T) {
+	defaults := config.Defaults()
+	for name, want := range map[string]string{
+		"smtpd_forbid_bare_newline":            "normalize",
+		"smtpd_forbid_unauth_pipelining":       "yes",
+		"smtpd_forbid_bare_newline_exclusions": "$mynetworks",
+	} {
+		if got := defaults.Default(name); got != want {
+			t.Errorf("the default of %s is %q, want %q", name, got, want)
 		}
 	}
 }

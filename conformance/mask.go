@@ -19,6 +19,7 @@ var (
 	messageID   = regexp.MustCompile(`\b\d{14}\.(<ID\d+>@)`)
 	boundary    = regexp.MustCompile(`(<ID\d+>)\.\d{10}/`)
 	delays      = regexp.MustCompile(`\bdelay=[\d.]+, delays=[\d.]+/[\d.]+/[\d.]+/[\d.]+,`)
+	madeID      = regexp.MustCompile(`^(?:resent-)?message-id=<`)
 	relayedSize = regexp.MustCompile(`^(MAIL FROM:<.*>) SIZE=\d+`)
 	activeSize  = regexp.MustCompile(`^(\S+: )([0-9A-F]{6,})(: from=<.*>, size=)(\d+)(, nrcpt=\d+ \(queue active\))$`)
 )
@@ -97,10 +98,11 @@ func sizeFor(id, from, size string, log []string) string {
 		return "<N>"
 	}
 	times := 1 // in Received:
-	if slices.ContainsFunc(log, func(l string) bool {
-		return strings.Contains(l, ": "+id+": message-id=<") && strings.Contains(l, "."+id+"@")
-	}) {
-		times++
+	for _, l := range log {
+		_, text, _ := strings.Cut(l, ": "+id+": ")
+		if madeID.MatchString(text) && strings.Contains(text, "."+id+"@") {
+			times++
+		}
 	}
 	n, _ := strconv.Atoi(size)
 	return strconv.Itoa(n - times*(len(id)-usualID))

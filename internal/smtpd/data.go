@@ -44,7 +44,7 @@ func (s *session) data(words []token) (ok bool, err error) {
 	s.where = "DATA content"
 	mode := s.bareMode()
 	d := wire.NewData(s.wire, s.set.lineLimit, mode >= bareNormalize)
-	if err := s.receive(d); err != nil {
+	if err := s.receive(d, mode == bareReject); err != nil {
 		return false, err
 	}
 	s.where = "END-OF-MESSAGE"
@@ -168,8 +168,9 @@ func (c *content) write(text []byte, complete bool) {
 	c.lost = errors.Is(err, cleanup.ErrDecided)
 }
 
-// receive reads the content up to its end mark.
-func (s *session) receive(d *wire.Data) error {
+// receive reads the content up to its end mark. With refuse, nothing is wanted
+// any more from the first bare newline on.
+func (s *session) receive(d *wire.Data, refuse bool) error {
 	c := content{s: s}
 	for {
 		l, err := d.Next()
@@ -179,6 +180,7 @@ func (s *session) receive(d *wire.Data) error {
 		if err != nil {
 			return err
 		}
+		c.lost = c.lost || refuse && d.BareLF()
 		c.line(l.Text, l.Complete)
 	}
 }
@@ -356,7 +358,10 @@ func (c *chunks) lines(b []byte, limit int) {
 		switch {
 		case end >= 0:
 			line := c.rest[:len(c.rest)-1]
-			c.bare = c.bare || !bytes.HasSuffix(line, []byte("\r"))
+			if !c.bare && !bytes.HasSuffix(line, []byte("\r")) {
+				c.bare = true
+				c.out.lost = c.out.lost || c.out.s.bareMode() == bareReject
+			}
 			c.out.line(bytes.TrimRight(line, "\r"), true)
 			c.rest = c.rest[:0]
 		case len(c.rest) == limit:
