@@ -194,7 +194,7 @@ func (s *session) learn(r reply) bool {
 		s.d.a.Log.Info(fmt.Sprintf("host %s offers SMTPUTF8 support, but not 8BITMIME", s.name()))
 		s.features.eightBit = true
 	}
-	if s.d.r.Envelope.SMTPUTF8 && !s.features.utf8 {
+	if !s.features.utf8 && s.d.needsUTF8() {
 		return s.fail(trouble{dsn: "5.6.7",
 			text: "SMTPUTF8 is required, but was not offered by host " + s.name()})
 	}

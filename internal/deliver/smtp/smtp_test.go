@@ -249,18 +249,29 @@ func TestDiscardedKeywords(t *testing.T) {
 }
 
 func TestSMTPUTF8(t *testing.T) {
-	for ehlo, ok := range map[string]bool{"250 srv.test": false, "250-srv.test\n250 SMTPUTF8": true} {
-		s := &server{replies: map[string]string{"EHLO": ehlo}}
+	plain, utf8 := "250 srv.test", "250-srv.test\n250 SMTPUTF8"
+	for _, c := range []struct {
+		name, ehlo, to, content string
+		asked                   bool
+		ok                      bool
+	}{
+		{"not needed", plain, "u@s.test", "Subject: x\n\n\xc3\xa9\n", true, true},
+		{"offered", utf8, "\u00e9@s.test", "Subject: \u00e9\n\nx\n", true, true},
+		{"address", plain, "\u00e9@s.test", "x\n", true, false},
+		{"header", plain, "u@s.test", "Subject: \u00e9\n\nx\n", true, false},
+		{"not asked for", plain, "u@s.test", "Subject: \u00e9\n\nx\n", false, true},
+	} {
+		s := &server{replies: map[string]string{"EHLO": c.ehlo}}
 		port := s.listen(t, "127.0.0.1", "0")
 		a, _ := newAgent(t)
-		r := request("[127.0.0.1]:"+port, "x\n")
-		r.Envelope.SMTPUTF8 = true
+		r := request("[127.0.0.1]:"+port, c.content)
+		r.Envelope.SMTPUTF8, r.Recipients[0].Address = c.asked, c.to
 		got := a.Deliver(t.Context(), r)
-		if ok != (got[0].Status == deliver.Sent) || ok != strings.Contains(s.said(), "MAIL FROM:<from@q.test> SMTPUTF8") {
-			t.Errorf("%q: %s, said %s", ehlo, lines(got), s.said())
+		if c.ok != (got[0].Status == deliver.Sent) || !c.ok && got[0].DSN != "5.6.7" {
+			t.Errorf("%s: %s", c.name, lines(got))
 		}
-		if !ok && got[0].DSN != "5.6.7" {
-			t.Errorf("%q: %s", ehlo, lines(got))
+		if asks := strings.Contains(s.said(), "> SMTPUTF8"); asks != (c.ehlo == utf8) {
+			t.Errorf("%s: said %s", c.name, s.said())
 		}
 	}
 }
