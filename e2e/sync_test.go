@@ -18,9 +18,9 @@ import (
 )
 
 // TestSyncedBeforeAcknowledged watches the server's system calls. Before the
-// reply "queued as ID" leaves, the queue file has been synced, then named, then
-// its directory synced; before the queue file goes, the same holds for the
-// message in the Maildir.
+// reply "queued as ID" leaves, the queue file has its name and both are synced.
+// Before the queue file goes, the message in the Maildir has been synced, then
+// named, then its directory synced: nobody ever sees half of it.
 func TestSyncedBeforeAcknowledged(t *testing.T) {
 	strace := need(t, "strace", "strace")
 	if exec.Command(strace, "-o", os.DevNull, "true").Run() != nil {
@@ -190,22 +190,26 @@ func join(m []string) string {
 	return filepath.Join(m[1], m[2])
 }
 
-// safeBefore says whether a file whose final path matches was synced, then
-// named and its directory then synced, all after line from and before line to.
-func safeBefore(calls []call, from, to int, matches func(path string) bool) error {
+// safeBefore says whether a file whose final path matches got its name, its
+// content was synced and its directory synced after that, all after line from
+// and before line to. With wholeFirst the content has to come before the name.
+func safeBefore(calls []call, from, to int, wholeFirst bool, matches func(path string) bool) error {
 	for _, naming := range calls {
 		source, target := naming.named()
 		if naming.began < from || naming.end > to || target == "" || !matches(target) {
 			continue
 		}
 		content := slices.ContainsFunc(calls, func(c call) bool {
+			if c.synced() == target && !wholeFirst {
+				return c.began > naming.end && c.end < to
+			}
 			return c.synced() == source && c.end < naming.began
 		})
 		directory := slices.ContainsFunc(calls, func(c call) bool {
 			return c.synced() == filepath.Dir(target) && c.began > naming.end && c.end < to
 		})
 		if !content || !directory {
-			return fmt.Errorf("%s: content synced before it was named: %v; directory synced after: %v", target, content, directory)
+			return fmt.Errorf("%s: content synced in time: %v; directory synced in time: %v", target, content, directory)
 		}
 		return nil
 	}
@@ -224,7 +228,7 @@ func checkAcknowledgements(t *testing.T, calls []call) int {
 			continue
 		}
 		n++
-		if err := safeBefore(calls, 0, c.began, func(path string) bool { return filepath.Base(path) == m[1] }); err != nil {
+		if err := safeBefore(calls, 0, c.began, false, func(path string) bool { return filepath.Base(path) == m[1] }); err != nil {
 			t.Errorf("%s was acknowledged too early: %v", m[1], err)
 		}
 	}
@@ -241,7 +245,7 @@ func checkRemovals(t *testing.T, calls []call, n int) int {
 			continue
 		}
 		found++
-		if err := safeBefore(calls, from, c.began, func(path string) bool { return strings.Contains(path, "/new/") }); err != nil {
+		if err := safeBefore(calls, from, c.began, true, func(path string) bool { return strings.Contains(path, "/new/") }); err != nil {
 			t.Errorf("%s was removed too early: %v", path, err)
 		}
 		from = c.end
@@ -252,29 +256,33 @@ func checkRemovals(t *testing.T, calls []call, n int) int {
 // TestSafeBefore keeps the watcher honest.
 func TestSafeBefore(t *testing.T) {
 	const (
-		sync1  = `1 fdatasync(7</q/incoming/A>) = 0` + "\n"
-		sync2  = `1 fdatasync(7</q/incoming/A> <unfinished ...>` + "\n2 write(1<pipe:[1]>, \"x\", 1) = 1\n" + `1 <... fdatasync resumed>) = 0` + "\n"
+		before = `1 fdatasync(7</q/incoming/A>) = 0` + "\n"
+		cut    = `1 fdatasync(7</q/incoming/A> <unfinished ...>` + "\n2 write(1<pipe:[1]>, \"x\", 1) = 1\n" + `1 <... fdatasync resumed>) = 0` + "\n"
 		failed = `1 fdatasync(7</q/incoming/A>) = -1 EIO (Input/output error)` + "\n"
 		rename = `1 renameat(AT_FDCWD</>, "/q/incoming/A", AT_FDCWD</>, "/q/messages/A") = 0` + "\n"
+		after  = `1 fdatasync(7</q/messages/A>) = 0` + "\n"
+		begins = `1 fdatasync(7</q/messages/A> <unfinished ...>` + "\n"
+		ends   = `1 <... fdatasync resumed>) = 0` + "\n"
 		dir    = `2 fsync(5</q/messages>) = 0` + "\n"
 		begun  = `2 fsync(5</q/messages> <unfinished ...>` + "\n"
 		ended  = `2 <... fsync resumed>) = 0` + "\n"
-		ack    = `1 write(9<socket:[5]>, "250 2.0.0 Ok: queued as A\r\n", 27) = 27` + "\n"
+		ack    = `3 write(9<socket:[5]>, "250 2.0.0 Ok: queued as A\r\n", 27) = 27` + "\n"
 	)
 	for name, tt := range map[string]struct {
-		trace string
-		safe  bool
+		trace            string
+		safe, wholeFirst bool
 	}{
-		"right order":               {sync1 + rename + dir + ack, true},
-		"interleaved":               {sync2 + rename + begun + ended + ack, true},
-		"directory not synced":      {sync1 + rename + ack, false},
-		"directory synced before":   {sync1 + dir + rename + ack, false},
-		"directory sync began late": {sync1 + begun + rename + ended + ack, false},
-		"directory sync under way":  {sync1 + rename + begun + ack + ended, false},
-		"content not synced":        {rename + dir + ack, false},
-		"content sync failed":       {failed + rename + dir + ack, false},
-		"content synced late":       {rename + sync1 + dir + ack, false},
-		"acknowledged first":        {ack + sync1 + rename + dir, false},
+		"whole file named":          {before + rename + dir + ack, true, true},
+		"interleaved":               {cut + rename + begun + ended + ack, true, true},
+		"both after the name":       {rename + begun + begins + ended + ends + ack, true, false},
+		"directory not synced":      {before + rename + ack, false, false},
+		"directory synced before":   {before + dir + rename + ack, false, false},
+		"directory sync began late": {before + begun + rename + ended + ack, false, false},
+		"directory sync under way":  {before + rename + begun + ack + ended, false, false},
+		"content not synced":        {rename + dir + ack, false, false},
+		"content sync failed":       {failed + rename + dir + ack, false, false},
+		"content sync under way":    {rename + dir + begins + ack + ends, false, false},
+		"acknowledged first":        {ack + before + rename + dir, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "trace")
@@ -283,9 +291,11 @@ func TestSafeBefore(t *testing.T) {
 			}
 			calls := readTrace(t, file)
 			at := slices.IndexFunc(calls, func(c call) bool { return queuedAs.MatchString(c.args) })
-			err := safeBefore(calls, 0, calls[at].began, func(path string) bool { return filepath.Base(path) == "A" })
-			if (err == nil) != tt.safe {
-				t.Errorf("got %v", err)
+			for _, wholeFirst := range []bool{false, true} {
+				err := safeBefore(calls, 0, calls[at].began, wholeFirst, func(path string) bool { return filepath.Base(path) == "A" })
+				if want := tt.safe && (tt.wholeFirst || !wholeFirst); (err == nil) != want {
+					t.Errorf("name after content demanded: %v; got %v", wholeFirst, err)
+				}
 			}
 		})
 	}
