@@ -85,8 +85,9 @@ func (m *Message) Defer(until time.Time, results []deliver.Result) error {
 	return err
 }
 
-// Remove takes the message out of the queue. After an error it may come again
-// after a restart.
+// Remove takes the message out of the queue. After an error, or when the
+// machine loses power within seconds, it comes again after a restart: better
+// twice than not at all.
 func (m *Message) Remove() error {
 	err := os.Remove(m.q.path(messages, m.env.QueueID))
 	m.q.forget(m.env.QueueID)

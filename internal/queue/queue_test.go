@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -165,6 +166,7 @@ func TestNextWaitsForTheTime(t *testing.T) {
 		got <- m
 	}()
 	for s.clock.Sleepers() == 0 {
+		runtime.Gosched()
 	}
 	s.clock.Advance(5 * time.Minute)
 	if m := <-got; m == nil || m.env.QueueID != first {
@@ -180,6 +182,7 @@ func TestNextSeesWhatArrivesWhileItWaits(t *testing.T) {
 		got <- m
 	}()
 	for s.clock.Sleepers() == 0 {
+		runtime.Gosched()
 	}
 	id := s.put(t, "x\n", envelope("x@a.test"))
 	if m := <-got; m == nil || m.env.QueueID != id {
@@ -363,14 +366,15 @@ func TestConcurrentCommitsShareDirectorySyncs(t *testing.T) {
 			}
 		})
 	}
-	for { // all have renamed their files and wait
+	for { // all have renamed their files and wait, or are about to
 		if files, _ := os.ReadDir(filepath.Join(s.dir, messages)); len(files) == 20 {
 			break
 		}
+		runtime.Gosched()
 	}
 	close(release)
 	wg.Wait()
-	if syncs > 20 || syncs < 1 {
+	if syncs > 10 || syncs < 2 { // one under way when most came, one for them, and stragglers
 		t.Errorf("%d syncs for 20 messages", syncs)
 	}
 	for range 20 {
