@@ -51,7 +51,7 @@ func readProxyHeader(r io.Reader) ([]byte, error) {
 		}
 		h = append(h, b[0])
 	}
-	if len(h) < proxyV2Min {
+	if len(h) < len(proxyproto.SIGV2) {
 		return h, errProxyShort
 	}
 	return h, nil

@@ -38,10 +38,14 @@ func (t *tokenizer) next() (token, bool) {
 		switch {
 		case c == '<':
 			t.quoted(c, '>')
-		case c == '[':
-			t.quoted(c, ']')
 		case c == '"':
 			t.quoted(c, c)
+		case c == '\\':
+			t.b = append(t.b, c)
+			if t.i < len(t.s) {
+				t.b = append(t.b, t.s[t.i])
+				t.i++
+			}
 		case isSpace(c):
 			if len(t.b) > 0 {
 				return token{string(t.b), t.broken}, true

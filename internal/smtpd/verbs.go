@@ -58,10 +58,10 @@ func (s *session) vrfy(words []token) mail.Reply {
 	if s.set.disableVRFY {
 		return mail.Reply{Code: 502, Status: "5.5.1", Text: "VRFY command is disabled"}
 	}
+	defer func(before bool) { s.facts.SMTPUTF8 = before }(s.facts.SMTPUTF8)
+	s.facts.SMTPUTF8 = false
 	if n := len(words); s.utf8On() && n > 1 && strings.EqualFold(words[n-1].text, "SMTPUTF8") {
-		words = words[:n-1]
-		defer func(before bool) { s.facts.SMTPUTF8 = before }(s.facts.SMTPUTF8)
-		s.facts.SMTPUTF8 = true
+		words, s.facts.SMTPUTF8 = words[:n-1], true
 	}
 	if len(words) < 2 {
 		hint := ""
@@ -71,6 +71,9 @@ func (s *session) vrfy(words []token) mail.Reply {
 		return mail.Reply{Code: 501, Status: "5.5.4", Text: "Syntax: VRFY address" + hint}
 	}
 	word := join(words[1:])
+	if r := s.needsUTF8(word, s.facts.SMTPUTF8); !r.IsZero() {
+		return r
+	}
 	addr, ok := s.address(word, false, false)
 	if !ok {
 		return badRcpt
@@ -87,10 +90,13 @@ func (s *session) vrfy(words []token) mail.Reply {
 
 // checkRecipient decides about a recipient, which the facts hold meanwhile.
 func (s *session) checkRecipient(stage restrict.Stage, addr string) restrict.Outcome {
-	first, known := s.facts.Recipient, s.facts.RecipientKnown
+	before := s.facts
 	s.facts.Recipient, s.facts.RecipientKnown = addr, true
+	if stage == restrict.StageVrfy { // belongs to no transaction
+		s.facts.Sender, s.facts.SenderKnown = "", false
+	}
 	out := s.decide(stage)
-	s.facts.Recipient, s.facts.RecipientKnown = first, known
+	s.facts = before
 	s.tr.effects = append(s.tr.effects, out.Effects...)
 	return out
 }
