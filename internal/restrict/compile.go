@@ -64,7 +64,9 @@ func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 		partial:    w.Partial,
 	}
 	p.set.ownAddresses = w.OwnAddresses
-	p.set.verifySender = w.Resolver.Rewrite(p.set.verifySender)
+	if p.set.verifySender != "<>" {
+		p.set.verifySender = w.Resolver.Rewrite(p.set.verifySender)
+	}
 	p.unlistedSenderItem = implied(cfg, "smtpd_reject_unlisted_sender")
 	p.unlistedRecipientItem = implied(cfg, "smtpd_reject_unlisted_recipient")
 	for _, c := range cfg.List("smtpd_restriction_classes") {

@@ -53,7 +53,11 @@ func (r *run) command(stage Stage) {
 		if !delay {
 			r.sender()
 		}
-	case StageRcpt, StageVrfy:
+	case StageRcpt:
+		if !r.probed() {
+			r.recipient()
+		}
+	case StageVrfy:
 		r.recipient()
 	case StageETRN:
 		r.etrn()
@@ -136,8 +140,8 @@ func (r *run) sender() bool {
 }
 
 func (r *run) recipient() {
-	if r.exempt() {
-		return
+	if strings.EqualFold(r.rcptTo(), "postmaster") {
+		return // accepted without a look (RFC 5321 section 4.5.1)
 	}
 	if r.p.set.delayReject {
 		r.carry.SenderChecked = false
@@ -159,15 +163,11 @@ func (r *run) recipient() {
 	}
 }
 
-// exempt is true for bare "postmaster" and for the sender of our own address
-// probes: they are accepted without a look.
-func (r *run) exempt() bool {
-	rcpt := r.rcptTo()
-	if strings.EqualFold(rcpt, "postmaster") {
-		return true
-	}
+// probed reports whether the recipient is the sender of our own address
+// probes: to refuse it would make two servers that probe each other lock up.
+func (r *run) probed() bool {
 	v := r.p.set.verifySender
-	return v != "" && strings.EqualFold(rcpt, v)
+	return v != "" && strings.EqualFold(r.rcptTo(), v)
 }
 
 func (p *Program) recipientLists() [2]listID {
