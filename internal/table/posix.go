@@ -27,14 +27,14 @@ const maxRepeat = 0x7fff
 
 // fromPOSIX writes a POSIX pattern (regex(7), with GNU's additions) in Perl's
 // syntax. plain is false when the result needs more than Go's regexp offers.
-func fromPOSIX(p string, basic bool) (perl string, plain bool, err error) {
-	t := &translator{in: p, basic: basic, plain: true, atom: -1}
+func fromPOSIX(p string, basic, fold bool) (perl string, plain bool, err error) {
+	t := &translator{in: p, basic: basic, fold: fold, plain: true, atom: -1, open: []group{{}}}
 	for t.at < len(t.in) {
 		if err := t.step(); err != nil {
 			return "", false, err
 		}
 	}
-	if len(t.open) > 0 {
+	if len(t.open) > 1 {
 		return "", false, errParens
 	}
 	return string(t.out), t.plain, nil
@@ -46,11 +46,21 @@ type translator struct {
 	at    int
 	out   []byte
 	basic bool
+	fold  bool
 	plain bool
-	open  []int // where in out the open groups begin
-	done  int   // groups that are closed or open
-	atom  int   // where in out begins what can be repeated; -1: nothing
+	open  []group // the whole pattern and the groups that are open
+	last  int     // number of the group that began last
+	whole uint    // bit n: group n can be referred to here
+	atom  int     // where in out begins what can be repeated; -1: nothing
 
+}
+
+// group is one that is open.
+type group struct {
+	number int
+	start  int  // where in out it begins
+	before uint // translator.whole at its beginning
+	others uint // the same at the end of its branches so far
 }
 
 func (t *translator) step() error {
@@ -72,7 +82,7 @@ func (t *translator) step() error {
 	switch {
 	case c == '*', !t.basic && strings.IndexByte("+?{()|", c) >= 0:
 		return t.operator(c)
-	case c == '^' && t.basic && t.atom >= 0, c == '$' && t.basic && !t.endsHere():
+	case c == '^' && t.basic && !t.beginsHere(), c == '$' && t.basic && !t.endsHere():
 		t.literal(`\` + string(c))
 	case c == '^', c == '$':
 		t.anchor(string(c))
@@ -82,6 +92,13 @@ func (t *translator) step() error {
 		t.literal(quote(c))
 	}
 	return nil
+}
+
+// beginsHere reports whether the character just read begins a basic pattern or
+// group.
+func (t *translator) beginsHere() bool {
+	before := t.in[:t.at-1]
+	return before == "" || strings.HasSuffix(before, `\(`) || strings.HasSuffix(before, `\|`)
 }
 
 // endsHere reports whether a basic pattern or group ends.
@@ -129,13 +146,19 @@ func (t *translator) escaped(c byte) error {
 		if '1' <= c && c <= '9' {
 			return t.backReference(c)
 		}
+		if t.fold && 'a' <= c && c <= 'z' {
+			// The C library folds keys to upper case, but not this.
+			t.plain = false
+			t.literal("(?!)")
+			return nil
+		}
 		t.literal(quote(c))
 	}
 	return nil
 }
 
 func (t *translator) backReference(c byte) error {
-	if int(c-'0') > t.done-len(t.open) {
+	if t.whole&(1<<(c-'0')) == 0 {
 		return errReference
 	}
 	t.plain = false
@@ -146,21 +169,26 @@ func (t *translator) backReference(c byte) error {
 func (t *translator) operator(c byte) error {
 	switch c {
 	case '(':
-		t.open = append(t.open, len(t.out))
-		t.done++
+		t.last++
+		t.open = append(t.open, group{number: t.last, start: len(t.out), before: t.whole})
 		t.anchor("(")
 	case ')':
-		if len(t.open) == 0 {
+		if len(t.open) == 1 {
 			if t.basic {
 				return errParens
 			}
 			t.literal(`\)`)
 			return nil
 		}
-		last := len(t.open) - 1
+		g := t.open[len(t.open)-1]
+		t.open = t.open[:len(t.open)-1]
+		t.whole |= g.others | 1<<g.number
 		t.out = append(t.out, ')')
-		t.atom, t.open = t.open[last], t.open[:last]
+		t.atom = g.start
 	case '|':
+		g := &t.open[len(t.open)-1]
+		g.others |= t.whole
+		t.whole = g.before
 		t.anchor("|")
 	default:
 		return t.repeat(c)
@@ -190,48 +218,59 @@ func (t *translator) repeat(c byte) error {
 	return nil
 }
 
-// count reads what follows the brace of a repetition.
+// count reads what follows the brace of a repetition: "m}", "m,}", "m,n}" or
+// ",n}".
 func (t *translator) count() (string, error) {
-	closing := "}"
-	if t.basic {
-		closing = `\}`
-	}
-	end := strings.Index(t.in[t.at:], closing)
-	text := t.in[t.at:]
-	if end >= 0 {
-		text = text[:end]
-	}
-	if strings.Trim(text, "0123456789,") != "" {
+	m, stop := t.bound()
+	if m == none && stop != ',' {
 		return "", errRepeat
 	}
-	if end < 0 {
-		return "", errBraces
-	}
-	t.at += end + len(closing)
-	lowest, highest, two := strings.Cut(text, ",")
-	if lowest == "" {
-		lowest = "0"
-		if !two || highest == "" {
-			return "", errRepeat
-		}
-	}
-	m, err1 := strconv.Atoi(lowest)
-	n, err2 := m, error(nil)
-	if two && highest != "" {
-		n, err2 = strconv.Atoi(highest)
+	n := m
+	if m != invalid && stop == ',' {
+		m = max(m, 0)
+		n, stop = t.bound()
 	}
 	switch {
-	case strings.Contains(highest, ","):
+	case (m == invalid || n == invalid) && stop == 0:
+		return "", errBraces
+	case m == invalid || n == invalid || stop != '}' || n != none && m > n:
 		return "", errRepeat
-	case err1 != nil || err2 != nil || m > maxRepeat || n > maxRepeat:
+	case max(m, n) > maxRepeat:
 		return "", errTooBig
-	case n < m:
-		return "", errRepeat
+	case n == none:
+		return "{" + strconv.Itoa(m) + ",}", nil
 	}
-	if two {
-		return "{" + lowest + "," + highest + "}", nil
+	return "{" + strconv.Itoa(m) + "," + strconv.Itoa(n) + "}", nil
+}
+
+// What stands for a number that is missing or is none.
+const (
+	none    = -1
+	invalid = -2
+)
+
+// bound reads a number up to a comma, the closing brace ('}') or the end (0).
+func (t *translator) bound() (n int, stop byte) {
+	n = none
+	for t.at < len(t.in) {
+		c := t.in[t.at]
+		t.at++
+		switch {
+		case c == ',', c == '}' && !t.basic:
+			return n, c
+		case c == '\\' && t.at < len(t.in):
+			t.at++
+			if t.basic && t.in[t.at-1] == '}' {
+				return n, '}'
+			}
+			n = invalid
+		case c < '0' || c > '9' || n == invalid:
+			n = invalid
+		default:
+			n = min(10*max(n, 0)+int(c-'0'), maxRepeat+1)
+		}
 	}
-	return "{" + lowest + "}", nil
+	return invalid, 0
 }
 
 var classes = map[string]bool{

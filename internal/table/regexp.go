@@ -225,7 +225,7 @@ func compileRegexp(text, flags string) (matcher, int, error) {
 			basic = !basic
 		}
 	}
-	perl, plain, err := fromPOSIX(text, basic)
+	perl, plain, err := fromPOSIX(text, basic, fold)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -251,7 +251,7 @@ func compileRegexp(text, flags string) (matcher, int, error) {
 // compileGo compiles an ASCII pattern with Go's engine, whose time is linear in
 // the key's length.
 func compileGo(text string, fold, multi bool) (matcher, int, error) {
-	var f syntax.Flags
+	f := syntax.PerlX // for (?: )
 	if fold {
 		f |= syntax.FoldCase
 	}

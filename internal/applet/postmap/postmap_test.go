@@ -82,6 +82,10 @@ func writeOld(t *testing.T, path, content string) {
 
 // keys are asked of every table.
 const keys = `key.test
+^two
+word
+WORD
+uuu
 KEY.TEST
 "a b"@x.test
 "a b"@X.test
