@@ -10,7 +10,8 @@
 //
 // On disk, below the spool's directory:
 //
-//	incoming/ID   being written; removed when the spool is opened
+//	incoming/...  being written, or empty and to be used again; removed when
+//	              the spool is opened
 //	messages/ID   one file for each message, see file.go for its format
 //	corrupt/ID    files that make no sense, kept for the administrator
 //	lock          held by the process that has the spool open

@@ -27,7 +27,7 @@ type Draft struct {
 // Create begins a message under an id of NewID. Errors of the disk can be
 // recognised with errors.Is: syscall.ENOSPC, os.ErrPermission.
 func (q *Queue) Create(id string) (*Draft, error) {
-	f, err := os.OpenFile(q.path(incoming, id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := q.newFile(id)
 	if err != nil {
 		return nil, fmt.Errorf("%s: create: %w", id, err)
 	}
@@ -85,7 +85,7 @@ func (d *Draft) Commit(env mail.Envelope) error {
 }
 
 func (d *Draft) commit(env mail.Envelope) error {
-	from, to := d.q.path(incoming, d.id), d.q.path(messages, d.id)
+	from, to := d.f.Name(), d.q.path(messages, d.id)
 	err := d.finish(env)
 	if err == nil {
 		if err = os.Rename(from, to); err == nil {
@@ -134,7 +134,9 @@ func (d *Draft) Discard() {
 	if d.f.Close() != nil {
 		return // closed by Commit
 	}
-	os.Remove(d.q.path(incoming, d.id))
+	if err := d.q.recycle(d.f.Name()); err != nil {
+		d.q.log.Error(fmt.Sprintf("%s: cannot remove the draft: %v", d.id, err))
+	}
 	d.q.forget(d.id)
 }
 

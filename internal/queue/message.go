@@ -89,7 +89,7 @@ func (m *Message) Defer(until time.Time, results []deliver.Result) error {
 // machine loses power within seconds, it comes again after a restart: better
 // twice than not at all.
 func (m *Message) Remove() error {
-	err := os.Remove(m.q.path(messages, m.env.QueueID))
+	err := m.q.recycle(m.q.path(messages, m.env.QueueID))
 	m.q.forget(m.env.QueueID)
 	return err
 }

@@ -37,6 +37,8 @@ type Queue struct {
 	lock  *os.File
 	names *dirSync // of messages/
 
+	spares spares
+
 	mu      sync.Mutex
 	entries map[string]*entry // every message, claimed and held ones too
 	drafts  map[string]bool

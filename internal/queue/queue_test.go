@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -299,10 +300,64 @@ func TestDiscardLeavesNothing(t *testing.T) {
 	io.WriteString(d, "half")
 	d.Discard()
 	d.Discard()
-	if files, _ := os.ReadDir(filepath.Join(s.dir, incoming)); len(files) != 0 {
-		t.Errorf("left: %v", files)
+	files, err := os.ReadDir(filepath.Join(s.dir, incoming))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("left: %v, %v; want one file to be used again", files, err)
+	}
+	if st, err := files[0].Info(); err != nil || st.Size() != 0 {
+		t.Errorf("left: %v, %v", st, err)
 	}
 	s.nothingDue(t)
+}
+
+// A file that is used again shows nothing of what it held before.
+func TestFilesAreUsedAgain(t *testing.T) {
+	s := newSite(t)
+	inode := func(id string) uint64 {
+		st, err := os.Stat(s.path(messages, id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Sys().(*syscall.Stat_t).Ino
+	}
+	first := s.put(t, strings.Repeat("long\n", 10000), envelope("x@a.test"))
+	used := inode(first)
+	if err := s.next(t).Remove(); err != nil {
+		t.Fatal(err)
+	}
+	second := s.put(t, "short\n", envelope("y@a.test"))
+	if inode(second) != used {
+		t.Errorf("a new file was made")
+	}
+	third := s.put(t, "third\n", envelope("z@a.test"))
+	if inode(third) == used {
+		t.Error("a file in use was taken")
+	}
+	s.restart(t)
+	for _, want := range []string{"short\n", "third\n"} {
+		if got := read(t, s.next(t)); got != want {
+			t.Errorf("content %q, want %q", got, want)
+		}
+	}
+	s.nothingDue(t)
+}
+
+func TestSparesAreBounded(t *testing.T) {
+	s := newSite(t)
+	var drafts []*Draft
+	for range maxSpares + 10 {
+		d, err := s.Create(s.NewID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		drafts = append(drafts, d)
+	}
+	for _, d := range drafts {
+		d.Discard()
+	}
+	if files, err := os.ReadDir(filepath.Join(s.dir, incoming)); err != nil || len(files) != maxSpares {
+		t.Errorf("%d files kept, %v; want %d", len(files), err, maxSpares)
+	}
 }
 
 func TestOneProcessOnly(t *testing.T) {

@@ -28,7 +28,7 @@ func (q *Queue) recover() error {
 	for _, f := range files {
 		m, err := q.load(f.Name(), true)
 		if errors.Is(err, ErrDamaged) && q.unfinished(f.Name()) {
-			q.log.Warn(f.Name() + ": removed: it has no content, so nobody was told that it had been accepted")
+			q.log.Warn(f.Name() + ": removed: it is empty: it was not accepted yet, or delivered already")
 			if err := os.Remove(q.path(messages, f.Name())); err != nil {
 				return err
 			}
@@ -47,8 +47,8 @@ func (q *Queue) recover() error {
 	return nil
 }
 
-// unfinished reports whether a file has a name in messages/ but never got its
-// header: the machine stopped between Commit's rename and its end.
+// unfinished reports whether a file has a name in messages/ but no header: the
+// machine stopped between Commit's rename and its end, or during Remove.
 func (q *Queue) unfinished(id string) bool {
 	f, err := os.Open(q.path(messages, id))
 	if err != nil {
