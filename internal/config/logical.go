@@ -2,6 +2,7 @@ package config
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +69,7 @@ const longestLine = 1 << 24
 func readLogical(r io.Reader) (lines []logical, stray string, err error) {
 	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, longestLine)
+	sc.Split(splitLines)
 	var top logical
 	for n := 1; sc.Scan(); n++ {
 		t := sc.Text()
@@ -92,6 +94,17 @@ func readLogical(r io.Reader) (lines []logical, stray string, err error) {
 		stray = strayText(top.text())
 	}
 	return lines, stray, err
+}
+
+// splitLines splits at LF and keeps a CR, which is white space like any other.
+func splitLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
 }
 
 func strayText(line string) string {

@@ -17,6 +17,10 @@ func parseCIDRRule(r *ruleReader, text string) (rule, bool) {
 		if rest != "" {
 			return r.skip("garbage after ENDIF")
 		}
+		if r.depth == 0 {
+			r.odd(r.line, "ENDIF without IF: skipping this rule")
+			return rule{}, false
+		}
 		return r.endif()
 	}
 	out := rule{}
@@ -24,17 +28,17 @@ func parseCIDRRule(r *ruleReader, text string) (rule, bool) {
 		out.kind, text = ruleIf, rest
 	}
 	negate, text := negation(text)
-	word, rest := cutSpace(text)
+	word, rest := text, ""
+	if out.kind == ruleMatch {
+		word, rest = cutSpace(text)
+	}
 	if word == "" {
 		return r.skip("no address pattern")
 	}
-	switch {
-	case out.kind == ruleIf && rest != "":
-		r.odd(r.line, "ignoring extra text after IF")
-	case out.kind == ruleMatch && rest == "":
-		return r.skip("no lookup result")
-	}
 	p, problem := parsePrefix(word)
+	if problem == "" && out.kind == ruleMatch && rest == "" {
+		problem = "no lookup result"
+	}
 	if problem != "" {
 		return r.skip(problem)
 	}
@@ -58,29 +62,36 @@ func matchPrefix(p netip.Prefix, negate bool) matcher {
 // parsePrefix reads "address", "network/length" and the same with the address
 // in brackets.
 func parsePrefix(text string) (p netip.Prefix, problem string) {
-	address, length, masked := strings.Cut(text, "/")
-	bare := strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
-	if strings.HasPrefix(address, "[") != strings.HasSuffix(address, "]") {
-		return p, fmt.Sprintf("missing ']' character after %q", text)
+	if bare, ok := strings.CutPrefix(text, "["); ok {
+		address, after, closed := strings.Cut(bare, "]")
+		switch {
+		case !closed:
+			return p, `missing ']' character after "` + text + `"`
+		case after != "" && after[0] != '/':
+			return p, `garbage after "[` + address + `]"`
+		}
+		text = address + after
 	}
-	a, err := netip.ParseAddr(bare)
+	address, length, masked := strings.Cut(text, "/")
+	quoted := `"` + text + `"`
+	a, err := netip.ParseAddr(address)
 	switch {
+	case masked && (length == "" || strings.Trim(length, "0123456789") != ""):
+		return p, "bad mask value in " + quoted
 	case err != nil && masked:
-		return p, fmt.Sprintf("bad network value in %q", text)
+		return p, "bad network value in " + quoted
 	case err != nil:
-		return p, fmt.Sprintf("bad address pattern: %q", text)
+		return p, "bad address pattern: " + quoted
 	case !masked:
 		return netip.PrefixFrom(a, a.BitLen()), ""
-	case length == "" || strings.Trim(length, "0123456789") != "":
-		return p, fmt.Sprintf("bad mask value in %q", text)
 	}
 	bits, err := strconv.Atoi(length)
 	if err != nil || bits > a.BitLen() {
-		return p, fmt.Sprintf("bad mask length in %q", text)
+		return p, "bad mask length in " + quoted
 	}
 	p = netip.PrefixFrom(a, bits)
 	if m := p.Masked(); m.Addr() != a {
-		return p, fmt.Sprintf("non-null host address bits in %q, perhaps you should use %q instead", text, m)
+		return p, fmt.Sprintf("non-null host address bits in %s, perhaps you should use %q instead", quoted, m)
 	}
 	return p, ""
 }

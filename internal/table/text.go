@@ -54,35 +54,36 @@ func ParseText(content string, odd func(line int, text string), stray func(text 
 	stray(top)
 	t := &Text{m: make(map[string]string)}
 	for _, l := range lines {
-		if text := t.add(strings.Trim(l.Text, blank)); text != "" {
-			odd(l.Number, text)
-		}
+		t.add(l.Text, func(text string) { odd(l.Number, text) })
 	}
 	return t, nil
 }
 
-// add stores one line and returns what is odd about it.
-func (t *Text) add(line string) (odd string) {
+// add stores one line.
+func (t *Text) add(line string, odd func(text string)) {
 	if !utf8.ValidString(line) {
-		return `non-UTF-8 input "` + printable(line) + `" -- ignoring this line`
+		odd(`non-UTF-8 input "` + printable(line) + `" -- ignoring this line`)
+		return
 	}
 	key, value, ok := splitKey(line)
 	switch {
 	case !ok:
-		return `unbalanced '"' in '` + line + `' -- ignoring this line`
+		odd(`unbalanced '"' in '` + line + `' -- ignoring this line`)
+		return
 	case value == "":
-		return "expected format: key whitespace value -- ignoring this line"
+		odd("expected format: key whitespace value -- ignoring this line")
+		return
 	}
 	if strings.HasSuffix(key, ":") {
-		odd = `record is in "key: value" format; is this an alias file?`
+		odd(`record is in "key: value" format; is this an alias file?`)
 	}
 	folded := strings.ToLower(key)
 	if _, dup := t.m[folded]; dup {
-		return `duplicate entry: "` + key + `"`
+		odd(`duplicate entry: "` + key + `"`)
+		return
 	}
 	t.m[folded] = value
 	t.keys = append(t.keys, folded)
-	return odd
 }
 
 // splitKey cuts a line after its key; white space inside double quotes belongs
@@ -105,7 +106,7 @@ func splitKey(line string) (key, value string, ok bool) {
 // printable replaces the bytes that cannot be shown.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || r < ' ' && r != '\t' || r == 0x7f {
+		if r == utf8.RuneError || r < ' ' || r == 0x7f {
 			return '?'
 		}
 		return r

@@ -137,7 +137,7 @@ func (m *run) options(args []string) error {
 	return nil
 }
 
-func (m *run) warn(text string) { fmt.Fprintln(m.env.Err, "postmap: warning: "+text) }
+func (m *run) warn(text string) { fmt.Fprintln(m.env.Err, "postmap: warning: "+printable(text)) }
 
 // open reads the tables and says what is odd about them.
 func (m *run) open() error {
@@ -162,7 +162,7 @@ func (m *run) one() (bool, error) {
 func (m *run) lookup(key string) (value string, found bool, err error) {
 	for _, spec := range m.tables {
 		if m.parts == "" && !utf8.ValidString(key) && m.cfg.Bool("smtputf8_enable") {
-			m.warn(fmt.Sprintf("%s: non-UTF-8 key \"%s\": malformed UTF-8 or invalid codepoint", spec, printable(key)))
+			m.warn(fmt.Sprintf("%s: non-UTF-8 key \"%s\": malformed UTF-8 or invalid codepoint", spec, key))
 			continue
 		}
 		if err := m.set.Open(spec); err != nil {
@@ -268,7 +268,7 @@ func trouble(err error) error {
 // printable replaces the bytes that cannot be shown.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError {
+		if r == utf8.RuneError || r < ' ' || r == 0x7f {
 			return '?'
 		}
 		return r
