@@ -171,8 +171,11 @@ func (c call) named() (from, to string) {
 	return "", ""
 }
 
-// removed returns the path of a call that removes a name.
+// removed returns the path of a call that takes a name away.
 func (c call) removed() string {
+	if from, _ := c.named(); strings.HasPrefix(c.name, "rename") {
+		return from
+	}
 	if !strings.HasPrefix(c.name, "unlink") {
 		return ""
 	}
