@@ -132,19 +132,25 @@ func (p *progress) done(said []Step) bool {
 			p.message(string(f[1]))
 		}
 	}
-	for _, m := range p.messages {
-		if !m.removed && !(m.deferred && m.tried >= m.recipients) {
+	for id, m := range p.messages {
+		if !m.removed && !p.settled(id) {
 			return false
 		}
 	}
 	return true
 }
 
+// settled says whether a message stays in the queue, for good or for later.
+func (p *progress) settled(id string) bool {
+	m := p.messages[id]
+	return p.dropped[id] || m != nil && m.deferred && m.tried >= m.recipients
+}
+
 // follow collects the log until the dialogue is done and the server is idle.
 func (l *logFile) follow(said []Step, from server) ([]string, error) {
 	var log []string
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		quiet := from.idle() // before the log is read: what was done is in it
+		quiet := from.idle(progressOf(log).settled) // before the log is read: what was done is in it
 		lines, err := l.next()
 		if err != nil {
 			return log, err

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 
 	"sekisho/internal/clock"
@@ -44,7 +45,11 @@ func (s *sekisho) stop() error {
 	return s.serve.Wait()
 }
 
-func (s *sekisho) idle() bool { return true }
+// idle looks for messages in the spool that the log says nothing final about.
+func (s *sekisho) idle(settled func(id string) bool) bool {
+	files, err := os.ReadDir(spool + "/messages")
+	return err == nil && !slices.ContainsFunc(files, func(f os.DirEntry) bool { return !settled(f.Name()) })
+}
 
 // mark writes the log itself: the server, one process, has written what it had
 // to say.

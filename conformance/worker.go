@@ -28,8 +28,9 @@ type server interface {
 	settings() string
 	// start returns when the server listens.
 	start() error
-	// idle says whether nothing is on its way into the queue or out of it.
-	idle() bool
+	// idle says whether nothing is on its way into the queue or out of it, given
+	// which messages are settled: held, or deferred.
+	idle(settled func(id string) bool) bool
 	// mark writes markText into the log, after all that the server has logged
 	// so far: Postfix logs by way of another process.
 	mark() error

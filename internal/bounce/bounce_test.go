@@ -337,7 +337,7 @@ func TestWrap(t *testing.T) {
 		strings.Repeat("123456789 ", 8): strings.TrimRight(strings.Repeat("123456789 ", 8), " "),
 		strings.Repeat("123456789 ", 9): strings.TrimRight(strings.Repeat("123456789 ", 8), " ") + "|    123456789",
 	} {
-		if got := strings.Join(wrap(strings.TrimRight(in, " ")), "|"); got != want {
+		if got := strings.Join(mail.Wrap(strings.TrimRight(in, " "), 79), "|"); got != want {
 			t.Errorf("%q:\n%q, want\n%q", in, got, want)
 		}
 	}

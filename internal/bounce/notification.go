@@ -104,7 +104,7 @@ func (n *notification) text() {
 
 // wrapped writes a long line as several.
 func (n *notification) wrapped(format string, args ...any) {
-	for _, l := range wrap(fmt.Sprintf(format, args...)) {
+	for _, l := range mail.Wrap(fmt.Sprintf(format, args...), 79) {
 		n.line("%s", l)
 	}
 }

@@ -2,29 +2,6 @@ package bounce
 
 import "strings"
 
-// wrap breaks a text at white space into lines of at most 79 characters, all
-// but the first indented by 4 (line_wrap(3)). A longer word stays whole.
-func wrap(s string) []string {
-	const width, indent = 79, "    "
-	var lines []string
-	prefix, room := "", width
-	for {
-		if len(s) <= room {
-			return append(lines, prefix+s)
-		}
-		cut := strings.LastIndexAny(s[:room+1], " \t")
-		if cut <= 0 {
-			cut = strings.IndexAny(s, " \t")
-		}
-		if cut <= 0 {
-			return append(lines, prefix+s)
-		}
-		lines = append(lines, prefix+strings.TrimRight(s[:cut], " \t"))
-		s = strings.TrimLeft(s[cut:], " \t")
-		prefix, room = indent, width-len(indent)
-	}
-}
-
 // decodeXtext undoes the encoding of RFC 3461 section 4; what is no xtext stays
 // as it is.
 func decodeXtext(s string) string {

@@ -169,7 +169,7 @@ func (b *builder) servers(accounts sasl.Backend) {
 			Config: v.Config, Service: v.Entry.Name, Program: v.Program, Resolver: b.site.Resolver,
 			World: b.world, Lists: b.lists(), Peers: b.dns.System,
 			Anvil: b.shared.anvil, Cleaner: b.cleaner, Queue: b.shared.queue, Lookup: b.site.Tables.Lookup,
-			Clock: b.shared.clock, Log: b.log,
+			Post: b.post, Clock: b.shared.clock, Log: b.log,
 		}
 		if v.Config.Bool("smtpd_sasl_auth_enable") {
 			if accounts == nil {

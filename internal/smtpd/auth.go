@@ -133,6 +133,7 @@ func (s *session) exchange(mech string, initial []token) (ok bool, err error) {
 			return false, err
 		}
 		line, err := s.readLine(s.set.sasl.responseLimit)
+		s.heard("(hidden)")
 		if err != nil {
 			return false, ended(err)
 		}

@@ -36,6 +36,7 @@ type session struct {
 	tls     *tlsInfo // nil: plaintext
 	forward forwarded
 	counts  counts
+	chat    chat
 
 	discard                         discardMask
 	xclientAllowed, xforwardAllowed bool
@@ -43,6 +44,7 @@ type session struct {
 	anvilKey                        anvil.Key  // while counted, or later of the same client
 	denied                          mail.Reply // client refused at connect; what it got
 	where                           string     // last command, for log lines
+	bare                            bareLF     // what a bare newline means, for this client
 	hangup                          bool       // the connection ends after this reply
 	errors, junk                    int
 }
@@ -133,6 +135,7 @@ func (s *session) end(err error) {
 	s.wire.Flush() // the client may be gone
 	s.anvilDisconnect()
 	s.logEnd(reason)
+	s.notify(reason)
 	s.resetMail()
 	s.info("disconnect from %s%s", s.facts.NameAddr(), s.counts)
 }
@@ -171,6 +174,8 @@ func (s *session) next() error {
 	if err != nil {
 		return err
 	}
+	s.heardCommand(untilNUL(line))
+	s.chat.blamed = false
 	if s.set.smtputf8 && !utf8.ValidString(line) {
 		return s.error(mail.Reply{Code: 500, Status: "5.5.2", Text: "Error: bad UTF-8 syntax"})
 	}
@@ -283,11 +288,13 @@ func (s *session) execute(verb string, words []token) (ok bool, err error) {
 
 // say sends the reply of a command; what is refused is no success.
 func (s *session) say(r mail.Reply) (ok bool, err error) {
+	s.blameClient(r)
 	return !r.Failed(), s.reply(r)
 }
 
 // error sends a reply that counts as an error outside of any command.
 func (s *session) error(r mail.Reply) error {
+	s.blameClient(r)
 	err := s.reply(r)
 	s.errors++
 	return err
@@ -309,7 +316,7 @@ func (s *session) readCommand() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if s.bareMode() == bareReject && line.bare {
+	if s.bare == bareReject && line.bare {
 		s.facts.ProtocolState = s.where
 		s.info("%s", s.facts.LogLine("reject", "bare <LF> received"))
 		s.reply(s.bareReply())
@@ -419,7 +426,7 @@ func (s *session) matchHost(l *matchlist.List) bool {
 	return s.match(l.MatchHost(s.src, s.facts.ClientName, s.facts.ClientAddress))
 }
 
-// bareMode is what bare newlines of this client mean.
+// bareMode decides what bare newlines of this client mean.
 func (s *session) bareMode() bareLF {
 	if s.set.bareLF != bareAllow && s.matchHost(s.set.lists.bareLF) {
 		return bareAllow

@@ -42,13 +42,12 @@ func (s *session) data(words []token) (ok bool, err error) {
 		return false, err
 	}
 	s.where = "DATA content"
-	mode := s.bareMode()
-	d := wire.NewData(s.wire, s.set.lineLimit, mode >= bareNormalize)
-	if err := s.receive(d, mode == bareReject); err != nil {
+	d := wire.NewData(s.wire, s.set.lineLimit)
+	if err := s.receive(d); err != nil {
 		return false, err
 	}
 	s.where = "END-OF-MESSAGE"
-	if d.BareLF() && s.refuseBareLF(mode) {
+	if d.BareLF() && s.refuseBareLF() {
 		s.resetMail()
 		return s.say(s.bareReply())
 	}
@@ -57,17 +56,17 @@ func (s *session) data(words []token) (ok bool, err error) {
 
 // refuseBareLF logs that content had bare newlines, and says whether it is
 // refused for them.
-func (s *session) refuseBareLF(mode bareLF) bool {
-	if mode < bareNote {
+func (s *session) refuseBareLF() bool {
+	if s.bare < bareNote {
 		return false
 	}
 	verb := "reject"
-	if mode == bareNote {
+	if s.bare == bareNote {
 		verb = "note"
 	}
 	s.facts.ProtocolState = s.where
 	s.info("%s", s.facts.LogLine(verb, "bare <LF> received"))
-	return mode == bareReject
+	return s.bare == bareReject
 }
 
 // openMessage runs the DATA restrictions and begins the message: what is done
@@ -112,6 +111,7 @@ func (s *session) createMessage() mail.Reply {
 	msg, err := s.srv.cleaner.Begin(s.ctx, s.envelope(), &facts, s.src)
 	if err != nil {
 		s.warn("%s: queue file write error: %v", s.facts.QueueID, err)
+		s.blame(restrict.ClassResource)
 		return queueError
 	}
 	s.tr.msg = msg
@@ -168,9 +168,9 @@ func (c *content) write(text []byte, complete bool) {
 	c.lost = errors.Is(err, cleanup.ErrDecided)
 }
 
-// receive reads the content up to its end mark. With refuse, nothing is wanted
+// receive reads the content up to its end mark. When bare newlines refuse it, nothing is wanted
 // any more from the first bare newline on.
-func (s *session) receive(d *wire.Data, refuse bool) error {
+func (s *session) receive(d *wire.Data) error {
 	c := content{s: s}
 	for {
 		l, err := d.Next()
@@ -180,7 +180,7 @@ func (s *session) receive(d *wire.Data, refuse bool) error {
 		if err != nil {
 			return err
 		}
-		c.lost = c.lost || refuse && d.BareLF()
+		c.lost = c.lost || s.bare == bareReject && d.BareLF()
 		c.line(l.Text, l.Complete)
 	}
 }
@@ -191,6 +191,7 @@ func (s *session) finish(queued string) (ok bool, err error) {
 	id := s.facts.QueueID
 	if s.tr.tooBig {
 		s.resetMail()
+		s.blame(restrict.ClassBounce)
 		return s.say(tooBig)
 	}
 	s.facts.Size = s.tr.size
@@ -205,9 +206,14 @@ func (s *session) finish(queued string) (ok bool, err error) {
 	r := s.tr.msg.Close().Reply
 	s.resetMail()
 	if !r.IsZero() {
+		if r.Code >= 500 {
+			s.blame(restrict.ClassPolicy)
+		} else {
+			s.blame(restrict.ClassResource)
+		}
 		return s.say(r)
 	}
-	s.errors, s.junk = 0, 0
+	s.errors, s.junk, s.chat.trouble = 0, 0, 0
 	return s.say(mail.Reply{Code: 250, Status: "2.0.0", Text: "Ok: " + queued + id})
 }
 
@@ -357,12 +363,11 @@ func (c *chunks) lines(b []byte, limit int) {
 		b = b[n:]
 		switch {
 		case end >= 0:
-			line := c.rest[:len(c.rest)-1]
-			if !c.bare && !bytes.HasSuffix(line, []byte("\r")) {
-				c.bare = true
-				c.out.lost = c.out.lost || c.out.s.bareMode() == bareReject
-			}
-			c.out.line(bytes.TrimRight(line, "\r"), true)
+			mode := c.out.s.bare
+			text, bare := wire.TrimEnd(c.rest, mode != bareAllow)
+			c.bare = c.bare || bare
+			c.out.lost = c.out.lost || bare && mode == bareReject
+			c.out.line(text, true)
 			c.rest = c.rest[:0]
 		case len(c.rest) == limit:
 			c.out.line(c.rest, false)
@@ -376,7 +381,7 @@ func (s *session) endChunk(size int64, last bool) (ok bool, err error) {
 	if last {
 		s.where = "END-OF-MESSAGE"
 	}
-	if s.tr.chunks.bare && s.refuseBareLF(s.bareMode()) {
+	if s.tr.chunks.bare && s.refuseBareLF() {
 		s.resetMail()
 		s.tr.chunks.failed = !last
 		return s.say(s.bareReply())

@@ -13,6 +13,8 @@ import (
 func (s *session) greet() error {
 	s.xclientAllowed = s.matchHost(s.set.lists.xclient)
 	s.denied = mail.Reply{}
+	s.bare = s.bareMode()
+	s.wire.SetStrict(s.bare != bareAllow)
 	if s.set.tls.wrapper && s.tls == nil {
 		if err := s.wrapTLS(); err != nil {
 			return err
@@ -46,8 +48,15 @@ func (s *session) decide(stage restrict.Stage) restrict.Outcome {
 	s.facts.ProtocolState = s.where
 	out := s.srv.o.Program.Decide(stage, &s.facts, s.src, s.carry)
 	s.carry = out.Carry
+	if !out.Reply.IsZero() {
+		s.blame(out.Class)
+	}
 	for _, n := range out.Notes {
-		s.srv.log.Log(s.ctx, n.Level, n.Text)
+		log := s.srv.log
+		if n.Service == "trivial-rewrite" {
+			log = s.srv.rewriteLog
+		}
+		log.Log(s.ctx, n.Level, n.Text)
 	}
 	return out
 }

@@ -40,6 +40,7 @@ func (s *session) mail(words []token) mail.Reply {
 	if rate, over := s.count(anvil.Messages, s.set.limits.messages); over {
 		s.warn("Message delivery request rate limit exceeded: %d from %s for service %s",
 			rate, s.facts.NameAddr(), s.srv.o.Service)
+		s.blame(restrict.ClassPolicy)
 		return mail.Reply{Code: 450, Status: "4.7.1", Text: "Error: too much mail from " + s.facts.ClientAddress}
 	}
 	sender, p, r := s.mailArguments(words[2], words[3:])
@@ -221,16 +222,19 @@ func (s *session) checkSender(sender string, p mailParams) mail.Reply {
 func (s *session) checkSize(size int64) mail.Reply {
 	limit := s.set.messageSizeLimit
 	if limit > 0 && size > limit {
+		s.blame(restrict.ClassPolicy)
 		return s.refuse(mail.Reply{Code: 552, Status: "5.3.4", Text: "Message size exceeds fixed limit"})
 	}
 	free, err := s.srv.o.Queue.Free()
 	if err != nil {
 		s.warn("%v", err)
+		s.blame(restrict.ClassResource)
 		return s.refuse(mail.Reply{Code: 452, Status: "4.3.1", Text: "Insufficient system storage"})
 	}
 	need := int64(float64(limit) * 1.5)
 	if free < s.set.queueMinfree || free < need || size > math.MaxInt64/2 {
 		s.warn("not enough free space in mail queue: %d bytes < 1.5*message size limit", free)
+		s.blame(restrict.ClassResource)
 		return s.refuse(mail.Reply{Code: 452, Status: "4.3.1", Text: "Insufficient system storage"})
 	}
 	return mail.Reply{}

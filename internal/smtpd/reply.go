@@ -31,7 +31,11 @@ func (s *session) reply(r mail.Reply) error {
 	if r.Closes() {
 		s.hangup = true
 	}
-	if err := s.wire.WriteString(strings.Join(s.lines(r), "\r\n") + "\r\n"); err != nil {
+	lines := s.lines(r)
+	for _, l := range lines {
+		s.told(l)
+	}
+	if err := s.wire.WriteString(strings.Join(lines, "\r\n") + "\r\n"); err != nil {
 		return err
 	}
 	if delay || s.wire.SinceSent() > 10*time.Second {

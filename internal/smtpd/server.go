@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"sekisho/internal/config"
 	"sekisho/internal/dns"
 	"sekisho/internal/evidence"
+	"sekisho/internal/mail"
 	"sekisho/internal/maillog"
 	"sekisho/internal/queue"
 	"sekisho/internal/restrict"
@@ -21,7 +23,7 @@ import (
 	"sekisho/internal/sasl"
 )
 
-// Options are what a Server is made of. All but SASL and Flush are needed.
+// Options are what a Server is made of. All but SASL, Post and Flush are needed.
 type Options struct {
 	Config   *config.Config    // the service's view: main.cf with its -o
 	Service  string            // its name in master.cf, for log lines and limits
@@ -36,6 +38,9 @@ type Options struct {
 	Queue    *queue.Queue
 	// Lookup asks a table named in a parameter of the server.
 	Lookup func(table, key string) (value string, found bool, err error)
+	// Post puts a message of the server itself into the queue; write produces it
+	// under the queue id. nil: the postmaster is not told of errors.
+	Post func(ctx context.Context, env mail.Envelope, write func(id string, w io.Writer) error) error
 	// Flush tries the waiting mail for a domain now, as ETRN asks; may be nil.
 	Flush func(domain string)
 	Clock clock.Clock
@@ -60,7 +65,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, set: set, log: o.Log.With(maillog.Service(set.syslogName + "/smtpd"))}
+	s := &Server{o: o, set: set, log: o.Log.With(maillog.Service(set.syslogName + "/smtpd")),
+		rewriteLog: o.Log.With(maillog.Service(set.syslogName + "/trivial-rewrite"))}
 	if err := s.loadTLS(); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ import (
 // settings are the parameters of the server, read once.
 type settings struct {
 	myhostname, mailName, banner, syslogName string
+	errorNotice, doubleBounce                string
+	notify                                   classes // what errorNotice is told of
 	heloRequired, strictEnvelopes            bool
 	disableVRFY, peernameLookup, logPort     bool
 	smtputf8, strictSMTPUTF8, softBounce     bool
@@ -112,6 +114,9 @@ func readSettings(cfg *config.Config, w rewrite.World) (*settings, error) {
 		mailName:         cfg.Str("mail_name"),
 		banner:           cfg.Str("smtpd_banner"),
 		syslogName:       cfg.Str("syslog_name"),
+		errorNotice:      cfg.Str("error_notice_recipient"),
+		doubleBounce:     cfg.Str("double_bounce_sender"),
+		notify:           classesOf(cfg.Strings("notify_classes")),
 		heloRequired:     cfg.Bool("smtpd_helo_required"),
 		strictEnvelopes:  cfg.Bool("strict_rfc821_envelopes"),
 		disableVRFY:      cfg.Bool("disable_vrfy_command"),

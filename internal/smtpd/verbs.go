@@ -72,6 +72,7 @@ func (s *session) vrfy(words []token) mail.Reply {
 	}
 	word := join(words[1:])
 	if r := s.needsUTF8(word, s.facts.SMTPUTF8); !r.IsZero() {
+		s.resetMail()
 		return r
 	}
 	addr, ok := s.address(word, false, false)
@@ -90,13 +91,10 @@ func (s *session) vrfy(words []token) mail.Reply {
 
 // checkRecipient decides about a recipient, which the facts hold meanwhile.
 func (s *session) checkRecipient(stage restrict.Stage, addr string) restrict.Outcome {
-	before := s.facts
+	first, known := s.facts.Recipient, s.facts.RecipientKnown
 	s.facts.Recipient, s.facts.RecipientKnown = addr, true
-	if stage == restrict.StageVrfy { // belongs to no transaction
-		s.facts.Sender, s.facts.SenderKnown = "", false
-	}
 	out := s.decide(stage)
-	s.facts = before
+	s.facts.Recipient, s.facts.RecipientKnown = first, known
 	s.tr.effects = append(s.tr.effects, out.Effects...)
 	return out
 }
@@ -108,6 +106,7 @@ func (s *session) recipientRate() mail.Reply {
 		return mail.Reply{}
 	}
 	s.warn("Recipient address rate limit exceeded: %d from %s for service %s", rate, s.facts.NameAddr(), s.srv.o.Service)
+	s.blame(restrict.ClassPolicy)
 	return mail.Reply{Code: 450, Status: "4.7.1", Text: "Error: too many recipients from " + s.facts.ClientAddress}
 }
 
@@ -117,7 +116,11 @@ func (s *session) address(word string, empty, strict bool) (addr string, ok bool
 	p := parsePath(word, empty, strict)
 	if p.ok && p.addr != "" {
 		_, domain, _ := mail.SplitAddress(p.addr)
-		if !s.facts.SMTPUTF8 && !isASCII(domain) || s.srv.o.Resolver.Resolve(s.src, s.facts.Sender, p.addr).Invalid {
+		res := s.srv.o.Resolver.Resolve(s.src, s.facts.Sender, p.addr)
+		for _, w := range res.Warnings {
+			s.srv.rewriteLog.Warn(w)
+		}
+		if !s.facts.SMTPUTF8 && !isASCII(domain) || res.Invalid {
 			p.ok, p.illegal = false, true
 		}
 	}
