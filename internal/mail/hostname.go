@@ -2,6 +2,7 @@ package mail
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -49,26 +50,37 @@ func ValidHostAddr(s string) bool {
 }
 
 // validIPv4 takes four octets from 0 to 255, leading zeros included.
-func validIPv4(s string) bool {
-	octets := strings.Split(s, ".")
-	if len(octets) != 4 {
-		return false
-	}
-	for i, o := range octets {
-		n := 0
-		for j := 0; j < len(o); j++ {
-			if o[j] < '0' || o[j] > '9' {
-				return false
+func validIPv4(s string) bool { return IPv4Fault(s) == "" }
+
+// IPv4Fault says what is wrong with an IPv4 address, in the words in which
+// Postfix's valid_ipv4_hostaddr complains, or nothing.
+func IPv4Fault(s string) string {
+	fault := func(what string) string { return "valid_ipv4_hostaddr: " + what + ": " + s }
+	octets, digits, value := 0, 0, 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			if digits == 0 {
+				octets, value = octets+1, 0
 			}
-			if n = n*10 + int(o[j]-'0'); n > 255 {
-				return false
+			digits++
+			if value = value*10 + int(c-'0'); value > 255 {
+				return fault("invalid octet value")
 			}
-		}
-		if o == "" || i == 0 && n == 0 && strings.Trim(s, "0.") != "" {
-			return false
+		case c != '.':
+			return fault("invalid character " + strconv.Itoa(int(c)) + "(decimal)")
+		case digits == 0 || i == len(s)-1:
+			return fault("misplaced dot")
+		case octets == 1 && value == 0 && strings.Trim(s, "0.") != "":
+			return fault("bad initial octet value")
+		default:
+			digits = 0
 		}
 	}
-	return true
+	if octets != 4 {
+		return fault("invalid octet count")
+	}
+	return ""
 }
 
 func validIPv6(s string) bool {

@@ -1,6 +1,7 @@
 package restrict
 
 import (
+	"log/slog"
 	"strings"
 
 	"sekisho/internal/evidence"
@@ -149,7 +150,11 @@ func (r *run) resolve(addr, class string) rewrite.Resolved {
 		}
 	}
 	res := r.p.resolver.Resolve(r, from, addr)
-	r.warnAll(res.Warnings)
+	if res.Failed { // else the server has said it when it parsed the address
+		for _, w := range res.Warnings {
+			r.out.Notes = append(r.out.Notes, Note{slog.LevelWarn, w, "trivial-rewrite"})
+		}
+	}
 	res.Recipient = strings.ToLower(res.Recipient)
 	r.resolved = append(r.resolved, resolved{from, addr, res})
 	return res

@@ -12,6 +12,9 @@ import (
 type Note struct {
 	Level slog.Level // LevelInfo or LevelWarn
 	Text  string
+	// Service is the daemon of Postfix that says it, without syslog_name, such
+	// as "trivial-rewrite"; empty for smtpd.
+	Service string
 }
 
 // EffectKind is a thing that a decision does to the message besides accepting

@@ -243,10 +243,16 @@ func (s *resolution) isLocal(domain string) (ours, failed bool) {
 	if m.Failed || m.Match {
 		return m.Match, m.Failed
 	}
-	if !isLiteral(domain) {
+	if len(domain) < 2 || domain[0] != '[' || domain[len(domain)-1] != ']' {
 		return false, false
 	}
-	bare, _ := mail.ValidMailHostAddr(domain[1 : len(domain)-1])
+	bare, ok := mail.ValidMailHostAddr(domain[1 : len(domain)-1])
+	if !ok {
+		if fault := mail.IPv4Fault(bare); !strings.Contains(bare, ":") && fault != "" {
+			s.out.Warnings = append(s.out.Warnings, fault)
+		}
+		return false, false
+	}
 	addr, err := netip.ParseAddr(bare)
 	return err == nil && slices.Contains(s.r.own, addr), false
 }

@@ -50,12 +50,13 @@ type Options struct {
 // Server is one smtpd service of master.cf. It never changes and is safe for
 // concurrent use; a new configuration makes a new Server.
 type Server struct {
-	o       Options
-	set     *settings
-	cleaner *cleanup.Cleaner // o.Cleaner with the service's own parameters
-	tls     *tlsServer       // nil: no TLS
-	log     *slog.Logger
-	seq     atomic.Int64 // transactions, for the policy protocol's instance
+	o          Options
+	set        *settings
+	cleaner    *cleanup.Cleaner // o.Cleaner with the service's own parameters
+	tls        *tlsServer       // nil: no TLS
+	log        *slog.Logger
+	rewriteLog *slog.Logger // for what Postfix's trivial-rewrite says
+	seq        atomic.Int64 // transactions, for the policy protocol's instance
 }
 
 // New returns the server of a service. The error tells everything in its
