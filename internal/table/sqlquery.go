@@ -60,7 +60,7 @@ func legacyQuery(get func(string) string) (string, error) {
 	return "SELECT " + sel + " FROM " + tab + " WHERE " + where + " = '%s' " + get("additional_conditions"), nil
 }
 
-// compileQuery turns '...%s...' and bare %s into "?".
+// compileQuery turns '...%s...', "...%s..." and bare %s into "?".
 func compileQuery(q string) (statement, error) {
 	var st statement
 	var b strings.Builder
@@ -71,7 +71,7 @@ func compileQuery(q string) (statement, error) {
 			if err != nil {
 				return st, err
 			}
-			if c == '\'' && strings.Contains(text, "%") {
+			if strings.Contains(strings.ReplaceAll(text, "%%", ""), "%") {
 				b.WriteByte('?')
 				st.params = append(st.params, text)
 			} else {
@@ -155,7 +155,7 @@ func templatePart(c byte, value, key string) (string, bool) {
 	if 'A' <= c && c <= 'Z' {
 		from = key
 	}
-	local, domain, has := mail.SplitAddress(from)
+	local, domain, _ := mail.SplitAddress(from)
 	switch c {
 	case '%':
 		return "%", true
@@ -164,18 +164,15 @@ func templatePart(c byte, value, key string) (string, bool) {
 	case 'u', 'U':
 		return local, local != ""
 	case 'd', 'D':
-		return domain, has
+		return domain, domain != ""
 	}
 	return domainLabel(key, int(c-'0'))
 }
 
 // domainLabel is the nth label of the key's domain, counted from the right.
 func domainLabel(key string, n int) (string, bool) {
-	_, domain, has := mail.SplitAddress(key)
-	if !has {
-		domain = key
-	}
-	labels := strings.Split(domain, ".")
+	_, domain, _ := mail.SplitAddress(key)
+	labels := strings.FieldsFunc(domain, func(r rune) bool { return r == '.' })
 	if n > len(labels) {
 		return "", false
 	}
