@@ -68,6 +68,7 @@ func (o securityOptions) allow(m sasl.Mechanism) bool {
 type auth struct {
 	mechanisms []string // empty: authentication is off for now
 	names      string   // as offered
+	user       string   // whom the backend spoke of last, for log lines
 }
 
 func (a auth) active() bool { return len(a.mechanisms) > 0 }
@@ -75,7 +76,7 @@ func (a auth) active() bool { return len(a.mechanisms) > 0 }
 // activateSASL finds out what the client can authenticate with in the session
 // as it is, plaintext or encrypted. Without any mechanism the session ends.
 func (s *session) activateSASL() error {
-	s.auth = auth{}
+	s.auth = auth{user: "(unavailable)"}
 	if !s.set.sasl.enable || s.tls == nil && s.set.tls.authOnly {
 		return nil
 	}
@@ -181,15 +182,15 @@ func (s *session) authenticated(mech string, step sasl.Step) (ok bool, err error
 		s.facts.SASLMethod, s.facts.SASLUsername = printable(mech), printable(step.User)
 		return s.say(mail.Reply{Code: 235, Status: "2.7.0", Text: "Authentication successful"})
 	}
-	reason, user := step.Reason, "(unavailable)"
+	reason := step.Reason
 	if reason == "" {
 		reason = "(reason unavailable)"
 	}
 	if step.UserKnown {
-		user = printable(step.User)
+		s.auth.user = printable(step.User)
 	}
 	s.warn("%s: SASL %s authentication failed: %s, sasl_username=%s",
-		s.facts.NameAddr(), short(printable(mech), 100), reason, short(user, 100))
+		s.facts.NameAddr(), short(printable(mech), 100), reason, short(s.auth.user, 100))
 	if step.Kind == sasl.TempFailed {
 		return s.say(mail.Reply{Code: 454, Status: "4.7.0", Text: "Temporary authentication failure: " + reason})
 	}

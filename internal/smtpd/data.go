@@ -168,8 +168,8 @@ func (c *content) write(text []byte, complete bool) {
 	c.lost = errors.Is(err, cleanup.ErrDecided)
 }
 
-// receive reads the content up to its end mark. When bare newlines refuse it, nothing is wanted
-// any more from the first bare newline on.
+// receive reads the content up to its end mark. Where bare newlines refuse a
+// message, nothing after the first one is wanted.
 func (s *session) receive(d *wire.Data) error {
 	c := content{s: s}
 	for {

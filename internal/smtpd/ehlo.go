@@ -35,7 +35,7 @@ var discardWords = []struct {
 	{"8BITMIME", no8BITMIME}, {"AUTH", noAUTH}, {"ETRN", noETRN}, {"PIPELINING", noPipelining},
 	{"SIZE", noSIZE}, {"VERP", noVERP}, {"VRFY", noVRFY}, {"XCLIENT", noXCLIENT},
 	{"XFORWARD", noXFORWARD}, {"STARTTLS", noStartTLS}, {"ENHANCEDSTATUSCODES", noStatusCodes},
-	{"DSN", noDSN}, {"SMTPUTF8", noSMTPUTF8}, {"CHUNKING", noChunking}, {"SILENT-DISCARD", silentDiscard},
+	{"DSN", noDSN}, {"EHLO_MASK_SMTPUTF8", noSMTPUTF8}, {"SMTPUTF8", noSMTPUTF8}, {"CHUNKING", noChunking}, {"SILENT-DISCARD", silentDiscard},
 }
 
 // parseDiscard reads a list of keywords; unknown are those nobody knows.
@@ -53,11 +53,13 @@ next:
 	return mask, unknown
 }
 
+// String names the keywords as Postfix's log does, SMTPUTF8 by its other name.
 func (m discardMask) String() string {
 	var out []string
 	for _, d := range discardWords {
 		if m&d.bit != 0 {
 			out = append(out, d.word)
+			m &^= d.bit
 		}
 	}
 	return strings.Join(out, " ")

@@ -65,7 +65,7 @@ func (s *session) vrfy(words []token) mail.Reply {
 	}
 	if len(words) < 2 {
 		hint := ""
-		if s.utf8On() {
+		if s.set.smtputf8 {
 			hint = " [SMTPUTF8]"
 		}
 		return mail.Reply{Code: 501, Status: "5.5.4", Text: "Syntax: VRFY address" + hint}

@@ -37,7 +37,8 @@ type Conn struct {
 	out  *[writeSize]byte
 	n    int // out[:n] waits
 
-	err error // the first error of a write
+	err    error // the first error of a write
+	strict bool  // only CRLF ends a line properly, see SetStrict
 
 	mu          sync.Mutex
 	awaiting    bool
@@ -66,6 +67,10 @@ func (c *Conn) Switch(to net.Conn) {
 func (c *Conn) SetTimeout(d time.Duration, perRequest bool, minRate int) {
 	c.timeout, c.perRequest, c.minRate = d, perRequest, minRate
 }
+
+// SetStrict says how much of a line's end belongs to it: with strict, LF and one
+// CR before it; else all CRs before the LF.
+func (c *Conn) SetStrict(strict bool) { c.strict = strict }
 
 // Buffered returns how many bytes have been read ahead.
 func (c *Conn) Buffered() int { return c.w - c.r }

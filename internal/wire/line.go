@@ -13,8 +13,7 @@ type Line struct {
 }
 
 // ReadLine reads a line of at most limit bytes, its ending included; a longer
-// one comes in pieces. Any number of CRs before the LF belong to the ending.
-// limit must be positive. A line cut off by the end of input is io.EOF.
+// one comes in pieces. limit must be positive. A line cut off by the end of input is io.EOF.
 func (c *Conn) ReadLine(limit int) (Line, error) {
 	c.start()
 	c.long = c.long[:0]
@@ -29,11 +28,11 @@ func (c *Conn) ReadLine(limit int) (Line, error) {
 		}
 		c.r += len(piece)
 		if end >= 0 && len(c.long) == 0 {
-			return whole(piece), nil
+			return c.whole(piece), nil
 		}
 		c.long = append(c.long, piece...)
 		if end >= 0 {
-			return whole(c.long), nil
+			return c.whole(c.long), nil
 		}
 		if len(c.long) == limit {
 			return c.cut()
@@ -54,17 +53,26 @@ func (c *Conn) cut() (Line, error) {
 	}
 	c.r++
 	c.long = append(c.long, '\n')
-	return whole(c.long), nil
+	return c.whole(c.long), nil
 }
 
-// whole strips the ending off a line that has one.
-func whole(b []byte) Line {
+func (c *Conn) whole(b []byte) Line {
+	text, bare := TrimEnd(b, c.strict)
+	return Line{Text: text, Complete: true, BareLF: bare}
+}
+
+// TrimEnd strips the ending off a line that has one, as SetStrict says. bare
+// reports whether there was no CR before the LF.
+func TrimEnd(b []byte, strict bool) (text []byte, bare bool) {
 	b = b[:len(b)-1]
-	bare := len(b) == 0 || b[len(b)-1] != '\r'
+	bare = len(b) == 0 || b[len(b)-1] != '\r'
 	for len(b) > 0 && b[len(b)-1] == '\r' {
 		b = b[:len(b)-1]
+		if strict {
+			break
+		}
 	}
-	return Line{Text: b, Complete: true, BareLF: bare}
+	return b, bare
 }
 
 // ReadCommand reads a line as ReadLine does; what is beyond the limit is
@@ -114,21 +122,17 @@ func (c *Conn) Discard(n int64) error {
 
 // Data reads the content that follows a DATA command (RFC 5321 section 4.5.2).
 type Data struct {
-	conn  *Conn
-	limit int
-	// strict: only CRLF.CRLF ends the content; a lone dot next to a bare LF
-	// is dropped.
-	strict   bool
+	conn     *Conn
+	limit    int
 	cont     bool // the last piece did not end its line
 	prevBare bool
 	bare     bool
 }
 
 // NewData returns a reader of content from c. Lines longer than limit come in
-// pieces. With strict, only CRLF.CRLF ends the content; else bare LFs will do.
-func NewData(c *Conn, limit int, strict bool) *Data {
-	return &Data{conn: c, limit: limit, strict: strict}
-}
+// pieces. With SetStrict only CRLF.CRLF ends the content, and a lone dot next to
+// a bare LF is dropped; else bare LFs will do.
+func NewData(c *Conn, limit int) *Data { return &Data{conn: c, limit: limit} }
 
 // BareLF reports whether any line so far ended in a bare LF.
 func (d *Data) BareLF() bool { return d.bare }
@@ -155,7 +159,7 @@ func (d *Data) Next() (Line, error) {
 		switch {
 		case len(l.Text) > 0 || !l.Complete:
 			return l, nil
-		case !d.strict || !l.BareLF && !prevBare:
+		case !d.conn.strict || !l.BareLF && !prevBare:
 			return Line{}, io.EOF
 		}
 	}
