@@ -1,10 +1,12 @@
 package cleanup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"sekisho/internal/evidence"
@@ -326,12 +328,20 @@ func (m *Message) commit() {
 }
 
 // redirectTo leaves one recipient. Postfix's queue manager does this, after
-// aliases, so the new address is not expanded.
+// aliases, so the new address is not expanded; it has sorted the recipients
+// before, and takes the first.
 func (m *Message) redirectTo(addr string) {
 	m.env.Redirected = len(m.env.Recipients) - 1
-	first := m.env.Recipients[0]
+	first := slices.MinFunc(m.env.Recipients, byDomain)
 	first.Address = m.c.world.Resolver.Rewrite(mail.Unquote(addr))
 	m.env.Recipients = []mail.Recipient{first}
+}
+
+// byDomain orders recipients by domain, then by local part, in any case.
+func byDomain(a, b mail.Recipient) int {
+	localA, domainA, _ := mail.SplitAddress(strings.ToLower(a.Address))
+	localB, domainB, _ := mail.SplitAddress(strings.ToLower(b.Address))
+	return cmp.Or(strings.Compare(domainA, domainB), strings.Compare(localA, localB))
 }
 
 // Abort drops the message. It may be called at any time, also after Close,
