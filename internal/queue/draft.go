@@ -31,7 +31,7 @@ func (q *Queue) Create(id string) (*Draft, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: create: %w", id, err)
 	}
-	d := &Draft{q: q, id: id, f: f, w: bufio.NewWriterSize(f, 32<<10)}
+	d := &Draft{q: q, id: id, f: f, w: q.writer(f)}
 	d.err = d.put(make([]byte, headerSize))
 	q.mu.Lock()
 	q.drafts[id] = true
@@ -93,10 +93,21 @@ func (d *Draft) commit(env mail.Envelope) error {
 			err = d.sync()
 		}
 	}
-	if err = errors.Join(err, d.f.Close()); err != nil {
+	if err = errors.Join(err, d.close()); err != nil {
 		os.Remove(from)
 	}
 	return err
+}
+
+// close closes the file and gives the buffer back: nothing may be written any
+// more.
+func (d *Draft) close() error {
+	if err := d.f.Close(); err != nil {
+		return err
+	}
+	d.err = fmt.Errorf("%s: write: %w", d.id, os.ErrClosed)
+	d.q.writers.Put(d.w)
+	return nil
 }
 
 // sync returns when the file and its name are on disk. The two syncs run side
@@ -131,7 +142,7 @@ func (d *Draft) finish(env mail.Envelope) error {
 
 // Discard drops the draft. It does nothing after Commit.
 func (d *Draft) Discard() {
-	if d.f.Close() != nil {
+	if d.close() != nil {
 		return // closed by Commit
 	}
 	if err := d.q.recycle(d.f.Name()); err != nil {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,8 @@ type Queue struct {
 	lock  *os.File
 	names *dirSync // of messages/
 
-	spares spares
+	spares  spares
+	writers sync.Pool // of *bufio.Writer, for drafts
 
 	mu      sync.Mutex
 	entries map[string]*entry // every message, claimed and held ones too
@@ -237,6 +239,15 @@ func (q *Queue) forget(id string) {
 	}
 	delete(q.entries, id)
 	delete(q.drafts, id)
+}
+
+// writer returns a buffer to f, which goes back to q.writers.
+func (q *Queue) writer(f *os.File) *bufio.Writer {
+	if w, ok := q.writers.Get().(*bufio.Writer); ok {
+		w.Reset(f)
+		return w
+	}
+	return bufio.NewWriterSize(f, 32<<10)
 }
 
 func (q *Queue) path(sub, id string) string { return filepath.Join(q.dir, sub, id) }

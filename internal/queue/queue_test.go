@@ -310,6 +310,34 @@ func TestDiscardLeavesNothing(t *testing.T) {
 	s.nothingDue(t)
 }
 
+func TestNothingIsWrittenAfterCommit(t *testing.T) {
+	s := newSite(t)
+	d, err := s.Create(s.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(d, "one\n")
+	if err := d.Commit(envelope("x@a.test")); err != nil {
+		t.Fatal(err)
+	}
+	other, err := s.Create(s.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(d, "late\n"); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Write after Commit: %v", err)
+	}
+	io.WriteString(other, "two\n")
+	if err := other.Commit(envelope("y@a.test")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"one\n", "two\n"} {
+		if got := read(t, s.next(t)); got != want {
+			t.Errorf("content %q, want %q", got, want)
+		}
+	}
+}
+
 // A file that is used again shows nothing of what it held before.
 func TestFilesAreUsedAgain(t *testing.T) {
 	s := newSite(t)

@@ -73,6 +73,10 @@ type Store struct {
 
 	files sync.Map // path of an mbox: its *sync.Mutex, because fcntl locks don't bind their own process
 	count atomic.Uint64
+
+	writers  sync.Pool // of *bufio.Writer, large enough for most messages
+	hostOnce sync.Once
+	host     string
 }
 
 // Deliver writes one message. The error is a *Failure.

@@ -15,7 +15,7 @@ import (
 // maildir writes a message into tmp, has it on disk, and gives it its name in
 // new. Missing directories are made, with all above them.
 func (s *Store) maildir(_ context.Context, b Box, c Copy, content io.Reader) error {
-	now, host := s.Clock.Now(), hostname()
+	now, host := s.Clock.Now(), s.hostname()
 	tmp := fmt.Sprintf("%stmp/%d.P%dQ%d.%s", b.Path, now.Unix(), os.Getpid(), s.count.Add(1), host)
 	f, err := create(tmp)
 	if err != nil {
@@ -41,11 +41,12 @@ func (s *Store) maildir(_ context.Context, b Box, c Copy, content io.Reader) err
 // unique: where the file is on disk.
 func (s *Store) fill(f *os.File, headers string, content io.Reader) (name string, err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
-	w := bufio.NewWriterSize(&limited{f, s.limit(0)}, 32<<10)
+	w := s.writer(&limited{f, s.limit(0)})
+	defer s.writers.Put(w)
 	if _, err := w.WriteString(headers); err != nil {
 		return "", err
 	}
-	if err := copyAll(w, content); err != nil {
+	if _, err := w.ReadFrom(marked{content}); err != nil {
 		return "", err
 	}
 	if err := errors.Join(w.Flush(), f.Sync()); err != nil {
@@ -58,21 +59,25 @@ func (s *Store) fill(f *os.File, headers string, content io.Reader) (name string
 	return fmt.Sprintf("V%xI%x", st.Dev, st.Ino), nil
 }
 
-// copyAll copies and tells whose fault an error is.
-func copyAll(w io.Writer, r io.Reader) error {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Read(buf)
-		if _, werr := w.Write(buf[:n]); werr != nil {
-			return werr
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return readError{err}
-		}
+// writer returns a buffer to w, which goes back to s.writers.
+func (s *Store) writer(w io.Writer) *bufio.Writer {
+	if b, ok := s.writers.Get().(*bufio.Writer); ok {
+		b.Reset(w)
+		return b
 	}
+	return bufio.NewWriterSize(w, 32<<10)
+}
+
+// marked is a reader whose errors say that reading was what failed.
+type marked struct{ io.Reader }
+
+// Read reads on.
+func (m marked) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = readError{err}
+	}
+	return n, err
 }
 
 func (s *Store) maildirFailure(b Box, err error) error {
@@ -151,10 +156,13 @@ func syncDir(dir string) error {
 
 // hostname is the last part of a file's name; maildir(5) has two characters
 // replaced.
-func hostname() string {
-	h, err := os.Hostname()
-	if err != nil {
-		h = "localhost"
-	}
-	return strings.NewReplacer("/", `\057`, ":", `\072`).Replace(h)
+func (s *Store) hostname() string {
+	s.hostOnce.Do(func() {
+		h, err := os.Hostname()
+		if err != nil {
+			h = "localhost"
+		}
+		s.host = strings.NewReplacer("/", `\057`, ":", `\072`).Replace(h)
+	})
+	return s.host
 }
