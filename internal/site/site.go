@@ -182,6 +182,7 @@ func newTables(cfg *config.Config, o Options) *table.Set {
 		Log:         o.Log,
 		Dir:         cfg.Dir,
 		DefaultType: cfg.Str("default_database_type"),
+		Aliases:     append(cfg.Strings("alias_maps"), cfg.Strings("alias_database")...),
 		Env:         os.LookupEnv,
 		Param:       cfg.Str,
 	})

@@ -13,6 +13,7 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -36,6 +37,9 @@ type Options struct {
 	// Tolerant makes rules that make no sense warnings in the log, as
 	// postmap(1) does; else a table that has one cannot be opened.
 	Tolerant bool
+	// Aliases are the tables ("type:name") whose source is an alias file,
+	// aliases(5): alias_maps and alias_database.
+	Aliases []string
 	// DefaultType stands before names without a type (default_database_type).
 	DefaultType string
 	// Env answers environ: tables.
@@ -195,8 +199,10 @@ func eachLine(spec string, err error) error {
 
 func (s *Set) openType(typ, name string, depth int) (Table, error) {
 	switch typ {
-	case "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash":
-		return openText(s.path(name), s.o)
+	case "hash", "btree", "lmdb", "cdb", "dbm", "sdbm":
+		return openText(s.path(name), slices.Contains(s.o.Aliases, typ+":"+name), s.o)
+	case "texthash":
+		return openText(s.path(name), false, s.o)
 	case "regexp", "pcre", "cidr":
 		return openPattern(typ, name, s.path(name), s.o)
 	case "inline":

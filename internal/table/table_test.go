@@ -170,14 +170,53 @@ func TestAgainstPostmap(t *testing.T) {
 	}
 }
 
+// TestAliases asks a database made by the real postalias(1), and our reading of
+// its source.
+func TestAliases(t *testing.T) {
+	dir := postmapDir(t)
+	path := filepath.Join(dir, "aliases")
+	writeOld(t, path, `root: admin
+Postmaster:   root,  "|cmd x"
+"quoted name" : x
+list:
+  a,
+# not this
+  b
+foo:bar
+bar :baz
+empty:
+dup: 1
+dup: 2
+:novalue
+a b: c
+x: /dev/null # y
+"a:b": z
+`)
+	if out, err := exec.Command("postalias", "-c", dir, "hash:"+path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s := table.NewSet(table.Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler), Aliases: []string{"hash:" + path}})
+	defer s.Close()
+	keys := []string{"root", "ROOT", "postmaster", "quoted name", "list", "foo", "bar", "empty", "dup", "a b", "x", "a:b", "root:", "none"}
+	answers := askPostfix(t, dir, "hash:"+path, keys...)
+	for _, key := range keys {
+		got := strings.Join(strings.Fields(ask(s, "proxy:hash:"+path, key)), " ") // postalias tidies lists
+		if want := answers[key]; got != want {
+			t.Errorf("%q: %q, Postfix says %q", key, got, want)
+		}
+	}
+}
+
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "bad"), "/ok/ x\n/open(/ REJECT\n")
 	write(t, filepath.Join(dir, "badref"), "/(a)/ $2\n")
 	write(t, filepath.Join(dir, "badcidr"), "10.0.0.1/8 x\n")
+	write(t, filepath.Join(dir, "made.db"), "")
 	s := newSet(t, dir, clock.System{})
 	for spec, want := range map[string]string{
 		"hash:gone":     "no such file",
+		"hash:made":     "made.db was made from",
 		"regexp:bad":    "bad:2: Unmatched ( or",
 		"pcre:bad":      "bad:2: error in regex at offset 5: missing closing parenthesis",
 		"regexp:badref": `badref:1: out of range replacement index "2"`,

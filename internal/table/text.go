@@ -1,7 +1,11 @@
 package table
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"iter"
+	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -11,13 +15,25 @@ import (
 // blank are the characters that are white space to Postfix.
 const blank = " \t\r\n\v\f"
 
-// openText opens a table of "key value" lines (postmap(1)). Lines that make no
-// sense are left out with a warning, as postmap leaves them out.
-func openText(path string, o Options) (Table, error) {
-	return openReloading(path, o, func(content string) (lookuper, error) {
+// openText opens a table of "key value" lines (postmap(1)), or of "key: value"
+// lines (postalias(1)). Lines that make no sense are left out with a warning, as
+// postmap leaves them out.
+func openText(path string, aliases bool, o Options) (Table, error) {
+	t, err := openReloading(path, o, func(content string) (lookuper, error) {
 		n := &notes{path: path, o: o}
+		if aliases {
+			return parseAliases(content, n.odd, n.stray)
+		}
 		return ParseText(content, n.odd, n.stray)
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, suffix := range []string{".db", ".lmdb", ".cdb"} {
+			if _, missing := os.Stat(path + suffix); missing == nil {
+				return nil, fmt.Errorf("%w (put the text there that %s was made from: Sekisho reads that)", err, path+suffix)
+			}
+		}
+	}
+	return t, err
 }
 
 // Text is a table of keys and values; keys are compared in lower case.
@@ -47,6 +63,19 @@ func (t *Text) Lookup(key string) (string, bool, error) {
 // left out and told to odd in Postfix's words; a top that continues nothing is
 // told to stray. The error is for a source that cannot be read at all.
 func ParseText(content string, odd func(line int, text string), stray func(text string)) (*Text, error) {
+	return parseLines(content, (*Text).add, odd, stray)
+}
+
+// parseAliases is ParseText for an alias file. Lines without a colon are read
+// as ParseText reads them, since one cannot see whether the database was made by
+// postalias or by postmap.
+func parseAliases(content string, odd func(line int, text string), stray func(text string)) (*Text, error) {
+	return parseLines(content, (*Text).addAlias, odd, stray)
+}
+
+type adder func(t *Text, line string, odd func(string))
+
+func parseLines(content string, add adder, odd func(line int, text string), stray func(text string)) (*Text, error) {
 	lines, top, err := config.Lines(strings.NewReader(content))
 	if err != nil {
 		return nil, err
@@ -54,7 +83,7 @@ func ParseText(content string, odd func(line int, text string), stray func(text 
 	stray(top)
 	t := &Text{m: make(map[string]string)}
 	for _, l := range lines {
-		t.add(l.Text, func(text string) { odd(l.Number, text) })
+		add(t, l.Text, func(text string) { odd(l.Number, text) })
 	}
 	return t, nil
 }
@@ -77,6 +106,23 @@ func (t *Text) add(line string, odd func(text string)) {
 	if strings.HasSuffix(key, ":") {
 		odd(`record is in "key: value" format; is this an alias file?`)
 	}
+	t.put(key, value, odd)
+}
+
+// addAlias stores one line of an alias file.
+func (t *Text) addAlias(line string, odd func(string)) {
+	key, value, ok := splitAlias(line)
+	switch {
+	case !ok:
+		t.add(line, odd)
+	case key == "" || value == "":
+		odd("need name:value pair")
+	default:
+		t.put(key, value, odd)
+	}
+}
+
+func (t *Text) put(key, value string, odd func(string)) {
 	folded := strings.ToLower(key)
 	if _, dup := t.m[folded]; dup {
 		odd(`duplicate entry: "` + key + `"`)
@@ -84,6 +130,27 @@ func (t *Text) add(line string, odd func(text string)) {
 	}
 	t.m[folded] = value
 	t.keys = append(t.keys, folded)
+}
+
+// splitAlias cuts "name: value"; a colon within quotes belongs to the name,
+// which loses its quotes.
+func splitAlias(line string) (name, value string, ok bool) {
+	var b strings.Builder
+	quoted := false
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '\\' && i+1 < len(line):
+			i++
+			b.WriteByte(line[i])
+		case c == '"':
+			quoted = !quoted
+		case c == ':' && !quoted:
+			return strings.Trim(b.String(), blank), strings.Trim(line[i+1:], blank), true
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", "", false
 }
 
 // splitKey cuts a line after its key; white space inside double quotes belongs

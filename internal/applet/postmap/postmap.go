@@ -84,7 +84,8 @@ func (m *run) run(args []string) (found bool, err error) {
 	m.cfg = cfg
 	m.set = table.NewSet(table.Options{
 		Clock: m.env.Clock, Log: slog.New(warner{m.warn}), DefaultType: cfg.Str("default_database_type"),
-		Env: os.LookupEnv, Param: cfg.Str, Tolerant: true,
+		Aliases: append(cfg.Strings("alias_maps"), cfg.Strings("alias_database")...),
+		Env:     os.LookupEnv, Param: cfg.Str, Tolerant: true,
 	})
 	defer m.set.Close()
 	switch {
