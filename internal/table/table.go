@@ -219,6 +219,8 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 		return s.openMembers(typ, name, depth)
 	case "unix":
 		return openUnix(name)
+	case "nis":
+		return openNIS(s.o)
 	case "sqlite":
 		return openSQLite(s.path(name), name, s.o)
 	}
@@ -228,7 +230,7 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 // Types lists the table types that can be opened.
 func Types() []string {
 	return []string{
-		"btree", "cdb", "cidr", "environ", "fail", "hash", "inline", "lmdb", "pcre", "pipemap",
+		"btree", "cdb", "cidr", "environ", "fail", "hash", "inline", "lmdb", "nis", "pcre", "pipemap",
 		"proxy", "randmap", "regexp", "sqlite", "static", "texthash", "unionmap", "unix",
 	}
 }

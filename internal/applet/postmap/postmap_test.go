@@ -214,6 +214,7 @@ func TestAsPostmap(t *testing.T) {
 	check(t, dir, "k\nm\nkey.test\n", "-q", "-", "inline:{k=1}", "hash:"+dir+"/hash", "static:rest")
 	check(t, dir, "", "-q", "root", "unix:passwd.byname")
 	check(t, dir, "", "-q", "root", "unix:group.byname")
+	check(t, dir, "", "-q", "root", "nis:mail.aliases")
 	check(t, dir, "", "-q", "b\xffd", "static:x")
 	check(t, dir, "a\nb\xffd\n", "-q", "-", "static:x")
 	check(t, dir, "", "-q", "", "regexp:{{/^$/ x}}")
