@@ -130,18 +130,22 @@ func names(cfg *config.Config) []Finding {
 	return found
 }
 
-// idle finds parameters that are set and heeded by nothing here.
+// idle finds parameters that are set and heeded by nothing here, or not as
+// Postfix heeds them.
 func idle(cfg *config.Config) []Finding {
 	var found []Finding
 	add := func(name, service string, pos config.Pos) {
-		p, known := cfg.Parameter(name)
-		if !known || p.State != config.None {
-			return
+		switch p, _ := cfg.Parameter(name); p.State {
+		case config.None:
+			found = append(found, Finding{
+				Code: "SEK005", Severity: Warning, Pos: pos, Service: service, What: name + " has no effect here",
+				Why: "Sekisho does not have what it controls", Mend: "remove it, or do without what it asks for",
+			})
+		case config.Differs:
+			found = append(found, Finding{
+				Code: "SEK008", Severity: Note, Pos: pos, Service: service, What: name + " is not quite Postfix's", Why: p.Why,
+			})
 		}
-		found = append(found, Finding{
-			Code: "SEK005", Severity: Warning, Pos: pos, Service: service, What: name + " has no effect here",
-			Why: "Sekisho does not have what it controls", Mend: "remove it, or do without what it asks for",
-		})
 	}
 	for _, n := range cfg.Names() {
 		add(n, "", cfg.Pos(n))
