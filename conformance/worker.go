@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"sekisho/conformance/sandbox"
@@ -138,6 +139,7 @@ func (w *worker) collect(seen *Transcript) (err error) {
 		return err
 	}
 	seen.Queue = m.lines(left)
+	slices.Sort(seen.Queue)
 	if len(left) > 0 {
 		return w.server.clear()
 	}

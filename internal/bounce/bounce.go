@@ -57,12 +57,15 @@ type Report struct {
 	Envelope *mail.Envelope
 	Content  func() (io.ReadCloser, error)
 	Entries  []Entry
+	Expanded []mail.Recipient // aliases that were expanded, for Delivered
 }
 
 // Entry is the outcome for one recipient.
 type Entry struct {
 	Recipient mail.Recipient
 	Result    deliver.Result
+
+	expanded bool // an alias, which is gone
 }
 
 // Failed tells the sender, or else the postmaster, of recipients that will not
@@ -102,19 +105,24 @@ func (b *Bouncer) Delayed(ctx context.Context, r Report) error {
 	return nil
 }
 
-// Delivered tells the sender of recipients that have got the message, as far
-// as he asked to be told.
+// Delivered tells the sender of recipients that have got the message, or were
+// aliases of others, as far as he asked to be told.
 func (b *Bouncer) Delivered(ctx context.Context, r Report) error {
-	if r.Envelope.Sender == "" {
+	var entries []Entry
+	for _, to := range r.Expanded {
+		entries = append(entries, Entry{to, deliver.Result{DSN: "2.0.0", Text: "alias expanded"}, true})
+	}
+	for _, e := range r.Entries {
+		if e.Recipient.Notify&mail.NotifySuccess != 0 {
+			e.Result.Text = fmt.Sprintf("delivery via %s: %s", e.Result.Relay, e.Result.Text)
+			entries = append(entries, e)
+		}
+	}
+	if len(entries) > 0 && r.Envelope.Sender == "" {
+		b.o.Log.Info(r.Envelope.QueueID + ": not sending trace/success notification for single-bounce message")
 		return nil
 	}
-	r.Entries = slices.DeleteFunc(slices.Clone(r.Entries), func(e Entry) bool {
-		return e.Recipient.Notify&mail.NotifySuccess == 0
-	})
-	for i := range r.Entries {
-		e := &r.Entries[i].Result
-		e.Text = fmt.Sprintf("delivery via %s: %s", e.Relay, e.Text)
-	}
+	r.Entries = entries
 	return b.tell(ctx, r, success, mail.NotifySuccess)
 }
 

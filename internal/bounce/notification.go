@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"sekisho/internal/deliver"
 	"sekisho/internal/mail"
 )
 
@@ -143,7 +142,7 @@ func (n *notification) recipientStatus(e Entry) {
 	case e.Recipient.Original != "":
 		n.line("Original-Recipient: %s;%s", n.addressType(e.Recipient.Original), mail.Quote(e.Recipient.Original))
 	}
-	n.line("Action: %s", n.action(r))
+	n.line("Action: %s", n.action(e))
 	n.line("Status: %s", r.DSN)
 	if r.RemoteMTA != "" {
 		n.wrapped("Remote-MTA: dns; %s", r.RemoteMTA)
@@ -159,11 +158,13 @@ func (n *notification) recipientStatus(e Entry) {
 	}
 }
 
-func (n *notification) action(r deliver.Result) string {
+func (n *notification) action(e Entry) string {
 	switch {
 	case n.kind.action != "":
 		return n.kind.action
-	case r.Relayed:
+	case e.expanded:
+		return "expanded"
+	case e.Result.Relayed:
 		return "relayed"
 	}
 	return "delivered"

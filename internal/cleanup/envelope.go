@@ -38,9 +38,9 @@ func (m *Message) takeRecipient(r mail.Recipient) {
 	}
 	r.Address = m.recipientForm(r.Address)
 	if r.ORCPT == "" && r.Address != "" {
-		r.ORCPT = "rfc822;" + mail.EncodeXtext(mail.Quote(r.Address))
-		if m.env.SMTPUTF8 && !isASCII(r.Address) {
-			r.ORCPT = "utf-8;" + mail.Quote(r.Address)
+		r.ORCPT = "rfc822;" + mail.EncodeXtext(mail.Quote(r.Original))
+		if m.env.SMTPUTF8 && !isASCII(r.Original) {
+			r.ORCPT = "utf-8;" + mail.Quote(r.Original)
 		}
 	}
 	m.addRecipient(r)
@@ -90,6 +90,7 @@ func (m *Message) addRecipient(r mail.Recipient) {
 	if m.maps && len(m.c.set.virtualAlias.maps) > 0 {
 		list = m.expand(r.Address)
 		if r.Notify&mail.NotifySuccess != 0 && (len(list) > 1 || list[0] != r.Address) {
+			m.env.Expanded = append(m.env.Expanded, r)
 			r.Notify = withoutSuccess(r.Notify)
 		}
 	}

@@ -27,6 +27,10 @@ type Envelope struct {
 	// address in their place; the queue manager's log counts them.
 	Redirected int `json:"redirected,omitempty"`
 
+	// Expanded are recipients that were aliases, and whose success the sender
+	// wants to hear of: that they were expanded (RFC 3461 section 5.2.7.1).
+	Expanded []Recipient `json:"expanded,omitempty"`
+
 	Client Client `json:"client"` // who brought it
 }
 

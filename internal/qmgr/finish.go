@@ -46,12 +46,9 @@ func (j *job) notify(kill context.Context) bool {
 		entries []bounce.Entry
 		indexes []int
 	}{
-		{j.m.o.Bouncer.Failed, failed, failedIndexes},
-		{j.m.o.Bouncer.Delivered, delivered, deliveredIndexes},
+		{j.failed, failed, failedIndexes},
+		{j.delivered, delivered, deliveredIndexes},
 	} {
-		if len(n.entries) == 0 {
-			continue
-		}
 		if !j.tell(n.send, kill, n.entries) {
 			ok = false
 			continue
@@ -61,9 +58,27 @@ func (j *job) notify(kill context.Context) bool {
 	return ok
 }
 
+// failed tells of recipients that will not get the message.
+func (j *job) failed(ctx context.Context, r bounce.Report) error {
+	if len(r.Entries) == 0 {
+		return nil
+	}
+	return j.m.o.Bouncer.Failed(ctx, r)
+}
+
+// delivered tells of recipients that got the message, and the first time of the
+// aliases among those the sender wrote to.
+func (j *job) delivered(ctx context.Context, r bounce.Report) error {
+	if !j.seen {
+		r.Expanded = j.env.Expanded
+	}
+	return j.m.o.Bouncer.Delivered(ctx, r)
+}
+
 // recordTold takes down who was told, if the message stays in the queue.
 func (j *job) recordTold(indexes []int) {
-	if left, _ := j.entries(func(_ int, r deliver.Result, _ bool) bool { return r.Status == deliver.Deferred }); len(left) == 0 {
+	left, _ := j.entries(func(_ int, r deliver.Result, _ bool) bool { return r.Status == deliver.Deferred })
+	if len(left) == 0 || len(indexes) == 0 {
 		return
 	}
 	if err := j.msg.RecordTold(indexes); err != nil {

@@ -22,6 +22,7 @@ type job struct {
 	msg    *queue.Message
 	env    *mail.Envelope
 	active time.Time
+	seen   bool // not the first attempt
 
 	mu      sync.Mutex
 	results map[int]deliver.Result // of this attempt, by recipient
@@ -30,7 +31,11 @@ type job struct {
 }
 
 func newJob(m *Manager, msg *queue.Message) *job {
-	return &job{m: m, msg: msg, env: msg.Envelope(), active: m.o.Clock.Now(), results: map[int]deliver.Result{}}
+	j := &job{m: m, msg: msg, env: msg.Envelope(), active: m.o.Clock.Now(), results: map[int]deliver.Result{}}
+	for _, p := range msg.Progress() {
+		j.seen = j.seen || p.Told || p.Result != (deliver.Result{})
+	}
+	return j
 }
 
 // run delivers the message as far as it can be and gives it back.
