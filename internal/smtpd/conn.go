@@ -179,11 +179,11 @@ func (s *session) next() error {
 	if s.set.smtputf8 && !utf8.ValidString(line) {
 		return s.error(mail.Reply{Code: 500, Status: "5.5.2", Text: "Error: bad UTF-8 syntax"})
 	}
-	line = untilNUL(line)
-	if line, err = s.filterCommand(line); err != nil {
+	meant, err := s.filterCommand(untilNUL(line))
+	if err != nil {
 		return err
 	}
-	words := tokenize(line)
+	words := tokenize(meant)
 	if len(words) == 0 {
 		return s.error(mail.Reply{Code: 500, Status: "5.5.2", Text: "Error: bad syntax"})
 	}
@@ -194,7 +194,8 @@ func (s *session) next() error {
 	return s.command(line, words)
 }
 
-// command checks what holds for all commands, then executes one.
+// command checks what holds for all commands, then executes one. line is what
+// the client sent.
 func (s *session) command(line string, words []token) error {
 	i := s.counts.find(words[0].text)
 	s.counts[i].total++
