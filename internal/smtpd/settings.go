@@ -37,7 +37,6 @@ type settings struct {
 	discardMaps, footerMaps                  []string
 	footer, commandFilter                    string
 	expansionFilter                          string
-	localDomain                              string
 
 	limits  limits
 	sasl    saslSettings

@@ -164,10 +164,24 @@ func newTLSServer(cfg *config.Config, set *tlsSettings, lookup func(table, key s
 		GetCertificate: t.certificate, MinVersion: set.minVersion, MaxVersion: set.maxVersion,
 		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP521, tls.CurveP384},
 	}
+	if !set.mandatory { // any encryption is better than none
+		t.config.CipherSuites = suites()
+	}
 	if set.askCert {
 		t.config.ClientAuth = tls.RequestClientCert
 	}
 	return t, nil
+}
+
+// suites are all suites that are secure, then those with RSA key exchange that
+// only lack forward secrecy.
+func suites() []uint16 {
+	var out []uint16
+	for _, s := range tls.CipherSuites() {
+		out = append(out, s.ID)
+	}
+	return append(out, tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_RSA_WITH_AES_128_CBC_SHA256, tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA)
 }
 
 // loadCertificates reads the chains of smtpd_tls_chain_files or, without them,

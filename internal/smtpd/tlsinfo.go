@@ -3,6 +3,7 @@ package smtpd
 import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,7 @@ type tlsInfo struct {
 	bits      int
 	exchange  string // TLS 1.3: key exchange with its curve or size
 	signature string // TLS 1.3: "RSA-PSS (2048 bits) server-digest SHA256"
+	client    string // the same of the client's certificate
 	sni       string
 	trusted   bool // the client's certificate is
 }
@@ -32,6 +34,10 @@ func describe(state tls.ConnectionState, leaf *x509.Certificate, schemes []tls.S
 		t.exchange = curveName(state.CurveID)
 		if leaf != nil {
 			t.signature = signatureName(leaf, schemes)
+		}
+		if len(state.PeerCertificates) > 0 && !state.DidResume {
+			sig := signatureName(state.PeerCertificates[0], nil)
+			t.client = strings.Replace(sig, "server-digest", "client-digest", 1)
 		}
 	}
 	return t
@@ -78,11 +84,11 @@ func curveName(id tls.CurveID) string {
 	case tls.X25519:
 		return "X25519"
 	case tls.CurveP256:
-		return "ECDHE (P-256)"
+		return "ECDHE (prime256v1)"
 	case tls.CurveP384:
-		return "ECDHE (P-384)"
+		return "ECDHE (secp384r1)"
 	case tls.CurveP521:
-		return "ECDHE (P-521)"
+		return "ECDHE (secp521r1)"
 	}
 	return id.String()
 }
@@ -95,8 +101,13 @@ func signatureName(leaf *x509.Certificate, schemes []tls.SignatureScheme) string
 		return fmt.Sprintf("RSA-PSS (%d bits) server-digest %s", key.N.BitLen(),
 			digest(schemes, tls.PSSWithSHA256, tls.PSSWithSHA384, tls.PSSWithSHA512))
 	case *ecdsa.PublicKey:
-		d := map[string]string{"P-256": "SHA256", "P-384": "SHA384", "P-521": "SHA512"}[key.Params().Name]
-		return fmt.Sprintf("ECDSA (%s) server-digest %s", key.Params().Name, d)
+		switch key.Curve {
+		case elliptic.P384():
+			return "ECDSA (secp384r1) server-digest SHA384"
+		case elliptic.P521():
+			return "ECDSA (secp521r1) server-digest SHA512"
+		}
+		return "ECDSA (prime256v1) server-digest SHA256"
 	case ed25519.PublicKey:
 		return "Ed25519"
 	}
@@ -140,6 +151,9 @@ func (t *tlsInfo) summary(nameAddr string) string {
 	if t.signature != "" {
 		line += " server-signature " + t.signature
 	}
+	if t.client != "" {
+		line += " client-signature " + t.client
+	}
 	return line
 }
 
@@ -153,6 +167,10 @@ func (t *tlsInfo) received(asked bool) []string {
 		if t.signature != "" {
 			line += " server-signature " + t.signature
 		}
+	}
+	if t.client != "" {
+		out = append(out, line)
+		line = "\t client-signature " + t.client
 	}
 	out = append(out, line+")")
 	switch {
