@@ -56,6 +56,9 @@ type result struct {
 	Service   string `json:"service"`
 	Recipient string `json:"recipient"`
 	explain.Report
+	// Problems are what is wrong with the configuration: the server would not
+	// start, and the explanation is what it would do if it did.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Run explains the session for each recipient.
@@ -84,7 +87,7 @@ func (c *Cmd) Run(e *Env) error {
 	for _, to := range c.To {
 		f := facts
 		f.Recipient, f.RecipientKnown = address(to), true
-		results = append(results, result{name(service), f.Recipient, explain.Session(service.Program, f, c.source(src))})
+		results = append(results, result{name(service), f.Recipient, explain.Session(service.Program, f, c.source(src)), problems(s)})
 	}
 	if c.JSON {
 		enc := json.NewEncoder(e.Out)
@@ -93,6 +96,16 @@ func (c *Cmd) Run(e *Env) error {
 		return enc.Encode(results)
 	}
 	return newPrinter(e.Out, c.Config).print(facts, results)
+}
+
+func problems(s *site.Site) []string {
+	var out []string
+	for _, p := range s.Problems {
+		if p.Fatal {
+			out = append(out, p.String())
+		}
+	}
+	return out
 }
 
 // source leaves out the DNS when nobody is to be asked.

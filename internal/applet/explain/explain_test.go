@@ -42,7 +42,7 @@ func run(t *testing.T, args []string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := k.Parse(append([]string{"explain", "-c", "testdata/site"}, args...))
+	c, err := k.Parse(append([]string{"explain"}, inFolder(args)...))
 	if err == nil {
 		err = c.Run(&Env{Context: context.Background(), Out: out, Clock: clock.NewManual(time.Unix(1e9, 0))})
 	}
@@ -54,5 +54,13 @@ func run(t *testing.T, args []string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.ReplaceAll(string(b), dir, "SITE")
+	return strings.NewReplacer(dir, "SITE", filepath.Dir(dir), "TESTDATA").Replace(string(b))
+}
+
+// inFolder names the usual configuration unless the arguments do.
+func inFolder(args []string) []string {
+	if len(args) > 0 && args[0] == "-c" {
+		return args
+	}
+	return append([]string{"-c", "testdata/site"}, args...)
 }

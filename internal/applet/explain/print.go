@@ -60,6 +60,9 @@ func (p *printer) print(f mail.Facts, results []result) error {
 }
 
 func (p *printer) head(f mail.Facts, r result) {
+	for _, problem := range r.Problems {
+		fmt.Fprintln(p.w, "problem   "+p.paint(red, problem))
+	}
 	verdict := string(r.Verdict)
 	if r.Verdict != explain.Accepted {
 		verdict += " at " + r.Command
