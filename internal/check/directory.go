@@ -158,11 +158,6 @@ func idle(cfg *config.Config) []Finding {
 	return found
 }
 
-// internal are the daemons of Postfix that are part of the one process, and
-// those that nothing here needs.
-var internal = " smtpd cleanup qmgr oqmgr nqmgr trivial-rewrite bounce virtual local smtp error discard anvil tlsmgr " +
-	"proxymap scache postlogd pickup showq flush verify "
-
 // Services looks at the entries of the master.cf at path: what is not served,
 // and whether anything is.
 func Services(path string, services []config.Service) []Finding {
@@ -171,7 +166,7 @@ func Services(path string, services []config.Service) []Finding {
 	for _, s := range services {
 		daemon := filepath.Base(s.Command)
 		smtpd = smtpd || daemon == "smtpd"
-		if !strings.Contains(internal, " "+daemon+" ") {
+		if !site.Runs(daemon) {
 			found = append(found, Finding{
 				Code: "SEK006", Severity: Note, Pos: s.Pos, What: "service " + s.Name + " is not served",
 				Why: "Sekisho has no " + daemon, Mend: "remove the entry",
