@@ -58,10 +58,10 @@ func (s *session) vrfy(words []token) mail.Reply {
 	if s.set.disableVRFY {
 		return mail.Reply{Code: 502, Status: "5.5.1", Text: "VRFY command is disabled"}
 	}
-	defer func(before bool) { s.facts.SMTPUTF8 = before }(s.facts.SMTPUTF8)
-	s.facts.SMTPUTF8 = false
+	transaction, declared := s.facts.SMTPUTF8, false
+	defer func() { s.facts.SMTPUTF8 = transaction }()
 	if n := len(words); s.utf8On() && n > 1 && strings.EqualFold(words[n-1].text, "SMTPUTF8") {
-		words, s.facts.SMTPUTF8 = words[:n-1], true
+		words, declared = words[:n-1], true
 	}
 	if len(words) < 2 {
 		hint := ""
@@ -70,18 +70,21 @@ func (s *session) vrfy(words []token) mail.Reply {
 		}
 		return mail.Reply{Code: 501, Status: "5.5.4", Text: "Syntax: VRFY address" + hint}
 	}
-	word := join(words[1:])
-	if r := s.needsUTF8(word, s.facts.SMTPUTF8); !r.IsZero() {
-		s.resetMail()
+	if r := s.recipientRate(); !r.IsZero() {
 		return r
 	}
+	word := join(words[1:])
+	s.facts.SMTPUTF8 = declared
 	addr, ok := s.address(word, false, false)
 	if !ok {
 		return badRcpt
 	}
-	if r := s.recipientRate(); !r.IsZero() {
+	if r := s.needsUTF8(addr, declared); !r.IsZero() {
+		s.resetMail()
+		transaction = false
 		return r
 	}
+	s.facts.SMTPUTF8 = declared || transaction
 	if out := s.checkRecipient(restrict.StageVrfy, addr); out.Hangup || !out.Reply.IsZero() {
 		s.hangup = s.hangup || out.Hangup
 		return out.Reply
