@@ -1,6 +1,7 @@
 package master
 
 import (
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strconv"
@@ -27,7 +28,7 @@ func (b *builder) transports() map[string]qmgr.Transport {
 		cfg := b.config.Service(e)
 		daemon := filepath.Base(e.Command)
 		log := b.log.With(maillog.Service(cfg.Str("syslog_name") + "/" + daemon))
-		agent, err := b.agent(daemon, e.Name, cfg, log)
+		agent, err := b.agent(daemon, e, cfg, log)
 		b.fail(err)
 		if agent != nil {
 			out[e.Name] = qmgr.Transport{Agent: agent, Log: log, Processes: processes(cfg, e)}
@@ -38,28 +39,41 @@ func (b *builder) transports() map[string]qmgr.Transport {
 
 // agent makes the delivery agent that a daemon's name stands for; nil when it
 // is none.
-func (b *builder) agent(daemon, service string, cfg *config.Config, log *slog.Logger) (deliver.Agent, error) {
+func (b *builder) agent(daemon string, e config.Service, cfg *config.Config, log *slog.Logger) (deliver.Agent, error) {
 	switch daemon {
 	case "error":
-		return errormail.Agent{Retry: service == "retry"}, nil
+		return errormail.Agent{Retry: e.Name == "retry"}, nil
 	case "discard":
 		return discard.Agent{}, nil
 	case "virtual":
 		return maildir.New(maildir.Options{
-			Name: service, Config: cfg, Resolver: b.site.Resolver, World: b.world, Clock: b.shared.clock, Log: log,
+			Name: e.Name, Config: cfg, Resolver: b.site.Resolver, World: b.world, Clock: b.shared.clock, Log: log,
 		})
 	case "local":
 		return local.New(local.Options{
-			Name: service, Config: cfg, Resolver: b.site.Resolver, World: b.world, Post: b.post,
+			Name: e.Name, Config: cfg, Resolver: b.site.Resolver, World: b.world, Post: b.post,
 			Clock: b.shared.clock, Log: log,
 		})
-	case "smtp":
-		settings, err := smtp.FromConfig(cfg)
-		return &smtp.Agent{
-			Settings: settings, World: b.world, OwnAddresses: b.site.Own, Clock: b.shared.clock, Log: log,
-		}, err
+	case "smtp", "lmtp":
+		return b.client(daemon == "lmtp", e, cfg, log)
 	}
 	return nil, nil
+}
+
+// client makes the agent that speaks SMTP or LMTP.
+func (b *builder) client(lmtp bool, e config.Service, cfg *config.Config, log *slog.Logger) (deliver.Agent, error) {
+	settings, err := smtp.FromConfig(cfg, lmtp)
+	if err != nil {
+		return nil, err
+	}
+	flags, err := smtp.ParseFlags(e.Args)
+	if err != nil {
+		return nil, fmt.Errorf("%s: service %s: %w", e.Pos, e.Name, err)
+	}
+	return &smtp.Agent{
+		Settings: settings, Name: e.Name, Flags: flags, World: b.world, OwnAddresses: b.site.Own,
+		Clock: b.shared.clock, Log: log,
+	}, nil
 }
 
 // processes is how many deliveries a service makes at a time; 0 is no limit.

@@ -89,7 +89,8 @@ func New(o Options) (*Agent, error) {
 // Deliver delivers to each recipient in turn.
 func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Result {
 	d := delivery{a: a, ctx: ctx, src: evidence.NewSession(ctx, a.o.World), r: r}
-	if err := d.readHeaders(); err != nil {
+	var err error
+	if d.delivered, err = r.DeliveredTo(); err != nil {
 		return r.Defer("4.3.0", a.o.Name, "error reading message: "+mailbox.Reason(err))
 	}
 	var out []deliver.Result

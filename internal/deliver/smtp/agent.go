@@ -16,6 +16,8 @@ import (
 // Agent is the delivery agent. It is safe for concurrent use.
 type Agent struct {
 	Settings
+	Name  string // of the service, in master.cf
+	Flags Flags  // what master.cf wants added to the message
 	World *evidence.World
 	// OwnAddresses are those of inet_interfaces and proxy_interfaces: mail that
 	// would go there loops.
@@ -28,14 +30,36 @@ type Agent struct {
 // that another host would not change (smtp_connect.c).
 func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Result {
 	d := &delivery{a: a, r: r, results: make([]*deliver.Result, len(r.Recipients))}
-	var sites []string
-	for _, s := range strings.Split(r.Nexthop, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			sites = append(sites, s)
-		}
+	if problem := a.refuse(r); problem != nil {
+		return r.All(*problem)
 	}
+	if path, ok := strings.CutPrefix(r.Nexthop, "unix:"); ok && a.LMTP {
+		d.trySocket(ctx, path)
+	} else {
+		d.trySites(ctx)
+	}
+	out := make([]deliver.Result, len(d.results))
+	for i, result := range d.results {
+		out[i] = *result
+	}
+	return out
+}
+
+// trySites goes through the destinations of the next hop and then the fallback
+// relays.
+func (d *delivery) trySites(ctx context.Context) {
+	nexthop := d.r.Nexthop
+	if d.a.LMTP {
+		nexthop = strings.TrimPrefix(nexthop, "inet:")
+	}
+	sites := strings.FieldsFunc(nexthop, func(c rune) bool { return strings.ContainsRune(", \t\r\n", c) })
 	own := len(sites)
-	sites = append(sites, a.Fallback...)
+	if own == 0 {
+		d.a.Log.Error("null destination: \"" + d.r.Nexthop + "\"")
+		d.why = trouble{dsn: "4.3.5", text: "Server configuration error"}
+	} else {
+		sites = append(sites, d.a.Fallback...)
+	}
 	for i, site := range sites {
 		d.fallback = i >= own
 		d.lastSite = d.lastSite || i == len(sites)-1
@@ -47,11 +71,6 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Resul
 	if len(d.left()) > 0 {
 		d.giveUp(sites)
 	}
-	out := make([]deliver.Result, len(d.results))
-	for i, result := range d.results {
-		out[i] = *result
-	}
-	return out
 }
 
 // trouble is why something failed, as the log and a notification say it.
@@ -95,9 +114,9 @@ func (d *delivery) trySite(ctx context.Context, site string) {
 		d.why = trouble{dsn: "4.3.5", text: err.Error()}
 		return
 	}
-	l := &lookup{a: d.a, ctx: ctx, detectLoops: port == 25}
+	l := &lookup{a: d.a, ctx: ctx, detectLoops: port == 25 && !d.a.LMTP}
 	var hosts []host
-	if strings.HasPrefix(site, "[") {
+	if d.a.LMTP || strings.HasPrefix(site, "[") {
 		hosts = l.host(domain)
 	} else {
 		hosts = l.domain(domain)
@@ -175,7 +194,7 @@ func (d *delivery) giveUp(sites []string) {
 	case d.fallback:
 		d.a.Log.Warn("smtp_fallback_relay configuration problem")
 		d.why.dsn = "4.3.5"
-	case len(sites) > 0 && sites[0] == d.a.Relayhost:
+	case !d.a.LMTP && len(sites) > 0 && sites[0] == d.a.Relayhost:
 		d.a.Log.Warn("relayhost configuration problem")
 		d.why.dsn = "4.3.5"
 	}
@@ -206,8 +225,13 @@ func parseDestination(site string, port int) (domain string, _ int, err error) {
 	return domain, port, err
 }
 
-// relay names a host as the log's relay= does.
-func (s *session) relay() string { return s.name() + ":" + strconv.Itoa(s.port) }
+// relay names a host as the log's relay= does; a socket has no port.
+func (s *session) relay() string {
+	if s.port == 0 {
+		return s.name()
+	}
+	return s.name() + ":" + strconv.Itoa(s.port)
+}
 
 // name names a host as reasons do.
 func (s *session) name() string { return s.host.name + "[" + s.host.addr + "]" }

@@ -1,5 +1,5 @@
-// Package smtp delivers messages to other servers by SMTP, as Postfix's
-// smtp(8) does: it finds the mail exchangers of the next hop, tries them in
+// Package smtp delivers messages to other servers by SMTP or LMTP, as Postfix's
+// smtp(8) and lmtp(8) do: it finds the mail exchangers of the next hop, tries them in
 // order of preference, speaks TLS when it is offered, and reports for every
 // recipient what became of it in Postfix's words.
 //

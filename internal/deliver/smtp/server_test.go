@@ -20,11 +20,13 @@ import (
 	"sekisho/internal/zone"
 )
 
-// server is an SMTP server that answers as its script says.
+// server is an SMTP or LMTP server that answers as its script says.
 type server struct {
 	// replies by verb, or "verb N" for the Nth command of that verb; "" drops
-	// the connection. "banner" is the greeting, "." the answer to the message.
+	// the connection. "banner" is the greeting, "." the answer to the message,
+	// ". N" that to the Nth recipient that LMTP has.
 	replies map[string]string
+	lmtp    bool
 	tls     *tls.Config
 
 	mu       sync.Mutex
@@ -39,6 +41,13 @@ func (s *server) listen(t *testing.T, host, port string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.accept(t, l)
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// accept serves what comes to l until the test ends.
+func (s *server) accept(t *testing.T, l net.Listener) {
 	var sessions sync.WaitGroup
 	sessions.Go(func() {
 		for {
@@ -50,8 +59,6 @@ func (s *server) listen(t *testing.T, host, port string) string {
 		}
 	})
 	t.Cleanup(func() { l.Close(); sessions.Wait() })
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // reply returns the scripted answer to a command.
@@ -80,7 +87,7 @@ func (s *server) serve(conn net.Conn) {
 	if !say(s.reply("banner", 1, "220 srv.test ESMTP")) {
 		return
 	}
-	defaults := map[string]string{"EHLO": "250-srv.test\n250 8BITMIME", "DATA": "354 go", "STARTTLS": "220 go", "QUIT": "221 bye"}
+	defaults := map[string]string{"EHLO": "250-srv.test\n250 8BITMIME", "LHLO": "250-srv.test\n250 8BITMIME", "DATA": "354 go", "STARTTLS": "220 go", "QUIT": "221 bye"}
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -100,6 +107,9 @@ func (s *server) serve(conn net.Conn) {
 		if !say(answer) {
 			return
 		}
+		if verb == "RCPT" && answer[0] == '2' {
+			seen["accepted"]++
+		}
 		switch {
 		case verb == "QUIT":
 			return
@@ -107,8 +117,17 @@ func (s *server) serve(conn net.Conn) {
 			secured := tls.Server(conn, s.tls)
 			conn, r = secured, bufio.NewReader(secured)
 		case verb == "DATA" && answer[0] == '3':
-			if !s.receive(r) || !say(s.reply(".", 1, "250-2.0.0 first\n250 2.0.0 Ok: queued as 123")) {
+			if !s.receive(r) {
 				return
+			}
+			answers := 1
+			if s.lmtp {
+				answers = max(1, seen["accepted"])
+			}
+			for n := range answers {
+				if !say(s.reply(".", n+1, "250-2.0.0 first\n250 2.0.0 Ok: queued as 123")) {
+					return
+				}
 			}
 		}
 	}
@@ -187,12 +206,12 @@ func newAgent(t *testing.T) (*Agent, *bytes.Buffer) {
 	s := Settings{
 		Myhostname: "mx.example.com", HeloName: "mx.example.com", Port: 25,
 		LookupDNS: true, IPv4: true, IPv6: true, AddressLimit: 5, SessionLimit: 2,
-		Skip5xxGreeting: true, AlwaysEHLO: true, LineLimit: 998,
+		Skip5xxGreeting: true, SkipQuit: true, AlwaysEHLO: true, LineLimit: 998,
 		TLS: TLSMay, TLSConfig: &tls.Config{},
 	}
 	for _, d := range []*time.Duration{
 		&s.ConnectTimeout, &s.HeloTimeout, &s.StartTLSTimeout, &s.MailTimeout, &s.RcptTimeout,
-		&s.DataInitTimeout, &s.DataXferTimeout, &s.DataDoneTimeout, &s.QuitTimeout,
+		&s.DataInitTimeout, &s.DataXferTimeout, &s.DataDoneTimeout, &s.QuitTimeout, &s.RsetTimeout,
 	} {
 		*d = 5 * time.Second
 	}

@@ -53,7 +53,9 @@ const (
 func (s *session) run(lastSession bool) end {
 	if err := s.connect(); err != nil {
 		s.d.why = trouble{dsn: "4.4.1", text: fmt.Sprintf("connect to %s: %s", s.relay(), reason(err))}
-		s.d.a.Log.Info(s.d.why.text)
+		if s.port != 0 {
+			s.d.a.Log.Info(s.d.why.text)
+		}
 		return unusable
 	}
 	defer s.conn.Close()
@@ -73,6 +75,13 @@ func (s *session) run(lastSession bool) end {
 
 func (s *session) connect() error {
 	dialer := net.Dialer{Timeout: s.d.a.ConnectTimeout}
+	if s.port == 0 {
+		conn, err := dialer.DialContext(s.ctx, "unix", s.d.socket(s.host.addr))
+		if err == nil {
+			s.use(conn)
+		}
+		return err
+	}
 	bind := s.d.a.BindIPv4
 	if isIPv6(s.host) {
 		bind = s.d.a.BindIPv6
@@ -145,6 +154,9 @@ func (s *session) unwelcome(r reply) bool {
 // hello sends EHLO, or HELO when the host does not know it.
 func (s *session) hello() bool {
 	s.deadline(s.d.a.HeloTimeout)
+	if s.d.a.LMTP {
+		return s.lhlo()
+	}
 	if s.features.esmtp || s.encrypted {
 		r, err := s.command("EHLO " + s.d.a.HeloName)
 		if err != nil {
@@ -295,15 +307,25 @@ func (s *session) read() (reply, error) {
 	}
 	r, odd, err := readReply(s.r)
 	if odd != "" && s.features.pipelining {
-		s.d.a.Log.Warn(fmt.Sprintf("%s: non-ESMTP response from %s: %.100s", s.d.r.QueueID, s.relay(), odd))
-		s.d.a.Log.Warn(fmt.Sprintf("to prevent loss of mail, turn off command pipelining for %s with the smtp_discard_ehlo_keyword_address_maps parameter", s.host.addr))
+		protocol := "ESMTP"
+		if s.d.a.LMTP {
+			protocol = "LMTP"
+		}
+		s.d.a.Log.Warn(fmt.Sprintf("%s: non-%s response from %s: %.100s", s.d.r.QueueID, protocol, s.relay(), odd))
+		s.d.a.Log.Warn(fmt.Sprintf("to prevent loss of mail, turn off command pipelining for %s with the %s parameter",
+			s.host.addr, params{lmtp: s.d.a.LMTP}.name("smtp_discard_ehlo_keyword_address_maps")))
 	}
 	return r, err
 }
 
-// quit says goodbye without waiting for an answer (smtp_skip_quit_response).
+// quit says goodbye. Nothing depends on the answer any more, if one is waited
+// for at all.
 func (s *session) quit() {
 	s.deadline(s.d.a.QuitTimeout)
 	s.send("QUIT")
-	s.w.Flush() // whatever comes of it
+	if s.d.a.SkipQuit {
+		s.w.Flush() // whatever comes of it
+		return
+	}
+	s.read() // whatever comes of it
 }

@@ -13,8 +13,13 @@ import (
 	"sekisho/internal/config"
 )
 
-// Settings are the smtp_ parameters of one service.
+// Settings are the parameters of one service: smtp_ ones, or for LMTP those
+// that begin with lmtp_.
 type Settings struct {
+	LMTP           bool   // speak LMTP; a next hop is then unix:path, inet:host or host
+	QueueDirectory string // relative paths of sockets begin there
+	AssumeFinal    bool   // lmtp_assume_final: as flags=X
+
 	Myhostname string
 	HeloName   string
 	// Port is used where the next hop names none.
@@ -35,6 +40,7 @@ type Settings struct {
 	BindIPv6          net.IP // smtp_bind_address6
 
 	Skip5xxGreeting bool
+	SkipQuit        bool // smtp_skip_quit_response: do not wait for the reply to QUIT
 	AlwaysEHLO      bool
 	NeverEHLO       bool
 	DiscardEHLO     []string // keywords to ignore, lower case
@@ -49,6 +55,7 @@ type Settings struct {
 	MailTimeout, RcptTimeout                     time.Duration
 	DataInitTimeout, DataXferTimeout             time.Duration
 	DataDoneTimeout, QuitTimeout                 time.Duration
+	RsetTimeout                                  time.Duration
 }
 
 // TLSLevel is smtp_tls_security_level.
@@ -62,13 +69,18 @@ const (
 )
 
 var tlsLevels = map[string]TLSLevel{
-	"none": TLSNone, "may": TLSMay, "": TLSMay, "encrypt": TLSEncrypt, "verify": TLSVerify,
+	"": TLSNone, "none": TLSNone, "may": TLSMay, "encrypt": TLSEncrypt, "verify": TLSVerify,
 }
 
-// FromConfig returns the settings of a service. It fails when the TLS files
-// cannot be read or a value makes no sense, and says where the value stands.
-func FromConfig(c *config.Config) (Settings, error) {
+// FromConfig returns the settings of a service that speaks SMTP, or LMTP. It
+// fails when the TLS files cannot be read or a value makes no sense, and says
+// where the value stands.
+func FromConfig(cfg *config.Config, lmtp bool) (Settings, error) {
+	c := params{cfg, lmtp}
 	s := Settings{
+		LMTP:              lmtp,
+		QueueDirectory:    c.Str("queue_directory"),
+		AssumeFinal:       c.Bool("lmtp_assume_final"),
 		Myhostname:        c.Str("myhostname"),
 		HeloName:          c.Str("smtp_helo_name"),
 		Relayhost:         c.Str("relayhost"),
@@ -97,6 +109,8 @@ func FromConfig(c *config.Config) (Settings, error) {
 		DataXferTimeout:   c.Duration("smtp_data_xfer_timeout"),
 		DataDoneTimeout:   c.Duration("smtp_data_done_timeout"),
 		QuitTimeout:       c.Duration("smtp_quit_timeout"),
+		RsetTimeout:       c.Duration("smtp_rset_timeout"),
+		SkipQuit:          c.Bool("smtp_skip_quit_response"),
 	}
 	for _, word := range c.Strings("smtp_host_lookup") {
 		s.LookupDNS = s.LookupDNS || word == "dns"
@@ -115,40 +129,54 @@ func keywords(s string) []string {
 }
 
 // finish fills in what can fail.
-func (s *Settings) finish(c *config.Config) error {
+func (s *Settings) finish(c params) error {
 	port, err := portNumber(c.Str("smtp_tcp_port"))
 	if err != nil {
-		return fmt.Errorf("%s: smtp_tcp_port: %w", c.Pos("smtp_tcp_port"), err)
+		return c.errorf("smtp_tcp_port", "%w", err)
 	}
 	s.Port = port
-	level, ok := tlsLevels[c.Str("smtp_tls_security_level")]
-	if !ok {
-		return fmt.Errorf("%s: smtp_tls_security_level = %s is not available here; use none, may, encrypt or verify",
-			c.Pos("smtp_tls_security_level"), c.Str("smtp_tls_security_level"))
+	if s.TLS, err = tlsLevel(c); err != nil {
+		return err
 	}
-	s.TLS = level
 	s.TLSConfig, err = tlsConfig(c)
 	return err
 }
 
+// tlsLevel reads the level, or the older parameters that count without it.
+func tlsLevel(c params) (TLSLevel, error) {
+	word := c.Str("smtp_tls_security_level")
+	level, ok := tlsLevels[word]
+	switch {
+	case word == "" && c.Bool("smtp_enforce_tls") && c.Bool("smtp_tls_enforce_peername"):
+		return TLSVerify, nil
+	case word == "" && c.Bool("smtp_enforce_tls"):
+		return TLSEncrypt, nil
+	case word == "" && c.Bool("smtp_use_tls"):
+		return TLSMay, nil
+	case !ok:
+		return TLSNone, c.errorf("smtp_tls_security_level", "%q is not available here; use none, may, encrypt or verify", word)
+	}
+	return level, nil
+}
+
 // tlsConfig reads the CA certificates and our own certificate, if there are
 // any.
-func tlsConfig(c *config.Config) (*tls.Config, error) {
+func tlsConfig(c params) (*tls.Config, error) {
 	t := &tls.Config{}
 	if file := c.Str("smtp_tls_CAfile"); file != "" {
 		pem, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("%s: smtp_tls_CAfile: %w", c.Pos("smtp_tls_CAfile"), err)
+			return nil, c.errorf("smtp_tls_CAfile", "%w", err)
 		}
 		t.RootCAs = x509.NewCertPool()
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s: smtp_tls_CAfile: %s: no certificate in it", c.Pos("smtp_tls_CAfile"), file)
+			return nil, c.errorf("smtp_tls_CAfile", "%s: no certificate in it", file)
 		}
 	}
 	if file := c.Str("smtp_tls_cert_file"); file != "" && file != "none" {
 		cert, err := tls.LoadX509KeyPair(file, c.Str("smtp_tls_key_file"))
 		if err != nil {
-			return nil, fmt.Errorf("%s: smtp_tls_cert_file: %w", c.Pos("smtp_tls_cert_file"), err)
+			return nil, c.errorf("smtp_tls_cert_file", "%w", err)
 		}
 		t.Certificates = []tls.Certificate{cert}
 	}

@@ -15,7 +15,7 @@ import (
 // transfer sends the message to the recipients that are left (smtp_loop).
 func (s *session) transfer() {
 	if limit := s.features.sizeLimit; limit > 0 && limit < s.d.r.Envelope.Size {
-		s.fail(trouble{dsn: "5.3.4", text: fmt.Sprintf("message size %d exceeds size limit %d of server %s",
+		s.d.fail(s.relay(), s.d.left(), trouble{dsn: "5.3.4", text: fmt.Sprintf("message size %d exceeds size limit %d of server %s",
 			s.d.r.Envelope.Size, limit, s.name())})
 		return
 	}
@@ -25,8 +25,7 @@ func (s *session) transfer() {
 		return
 	}
 	if len(t.accepted) == 0 && !t.dataAgreed {
-		s.send("RSET")
-		s.quit()
+		t.abandon()
 		return
 	}
 	t.message()
@@ -157,21 +156,47 @@ func (t *transaction) message() {
 			return
 		}
 	}
-	t.deadline(t.d.a.DataDoneTimeout)
 	t.send(".")
-	r, err := t.read()
-	if err != nil {
-		t.d.fail(t.relay(), t.accepted, t.lostTrouble(err, "sending end of data -- message may be sent more than once"))
-		return
+	if t.answers() {
+		t.quit()
 	}
-	switch {
-	case len(t.accepted) == 0:
-	case r.class() == 2:
-		t.sent(r)
-	default:
-		t.d.fail(t.relay(), t.accepted, t.refused(r, "end of DATA command"))
+}
+
+// answers takes the host's answers to the message: one for all recipients, or
+// by LMTP one for each that was accepted (RFC 2033 section 4.2). It returns
+// false when the connection is lost.
+func (t *transaction) answers() bool {
+	left := t.accepted
+	for first := true; first || len(left) > 0; first = false {
+		t.deadline(t.d.a.DataDoneTimeout)
+		r, err := t.read()
+		if err != nil {
+			t.d.fail(t.relay(), left, t.lostTrouble(err, "sending end of data -- message may be sent more than once"))
+			return false
+		}
+		concerned := left
+		if t.d.a.LMTP && len(left) > 1 {
+			concerned = left[:1]
+		}
+		left = left[len(concerned):]
+		switch {
+		case len(concerned) == 0:
+		case r.class() == 2:
+			t.sent(r, concerned)
+		default:
+			t.d.fail(t.relay(), concerned, t.refused(r, "end of DATA command"))
+		}
 	}
-	t.quit()
+	return true
+}
+
+// abandon ends a transaction and the session when nobody is left to deliver
+// to.
+func (t *transaction) abandon() {
+	t.deadline(t.d.a.RsetTimeout)
+	if _, err := t.command("RSET"); err == nil {
+		t.quit()
+	}
 }
 
 // contentFailed settles the recipients when the message could not be sent
@@ -187,12 +212,13 @@ func (t *transaction) contentFailed(err error) {
 	t.d.fail(t.relay(), t.accepted, trouble{dsn: "4.3.0", text: "local data error while talking to " + t.name()})
 }
 
-func (t *transaction) sent(r reply) {
-	for _, i := range t.accepted {
+func (t *transaction) sent(r reply, recipients []int) {
+	final := t.d.a.LMTP && (t.d.a.Flags.Final || t.d.a.AssumeFinal) && !t.features.dsn
+	for _, i := range recipients {
 		t.d.results[i] = &deliver.Result{
 			Recipient: i, Status: deliver.Sent, DSN: r.dsn, Text: r.text, Relay: t.relay(),
 			RemoteMTA: t.host.name, Diagnostic: r.text,
-			Relayed: true, Reports: t.features.dsn, Connected: t.connected,
+			Relayed: !final, Reports: t.features.dsn, Connected: t.connected,
 		}
 	}
 }
@@ -208,6 +234,11 @@ func (t *transaction) content() error {
 	out := &lineWriter{w: t.w, limit: t.d.a.LineLimit, broken: func() {
 		t.d.a.Log.Info(fmt.Sprintf("%s: breaking line > %d bytes with <CR><LF>SPACE", t.d.r.QueueID, t.d.a.LineLimit))
 	}}
+	for _, header := range t.d.a.Flags.headers(t.d.r) {
+		if err := out.write([]byte(header)); err != nil {
+			return err
+		}
+	}
 	for {
 		t.deadline(t.d.a.DataXferTimeout)
 		piece, err := in.ReadSlice('\n')

@@ -1,0 +1,53 @@
+package smtp
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// trySocket delivers to the LMTP server that listens on a socket of this
+// machine. There is no other to try (smtp_connect.c).
+func (d *delivery) trySocket(ctx context.Context, path string) {
+	if len(d.a.Fallback) > 0 {
+		d.a.Log.Warn(fmt.Sprintf("ignoring \"lmtp_fallback_relay = %s\" setting for non-TCP connections", strings.Join(d.a.Fallback, ", ")))
+	}
+	if len(d.socket(path)) >= len(syscall.RawSockaddrUnix{}.Path) {
+		d.a.Log.Warn("unix-domain name too long: " + path)
+		d.why = trouble{dsn: "4.3.5", text: "Server configuration error"}
+	} else {
+		s := &session{d: d, ctx: ctx, host: host{name: d.a.Myhostname, addr: path}, level: d.a.TLS}
+		if s.level == TLSMay {
+			d.a.Log.Warn("smtp_connect_local: opportunistic TLS encryption is not appropriate for unix-domain destinations.")
+			s.level = TLSNone
+		}
+		d.lastSite, d.lastHost = true, true
+		s.run(true)
+	}
+	for _, i := range d.left() {
+		d.set(i, "none", d.why)
+	}
+}
+
+// socket is where a path of a next hop leads to.
+func (d *delivery) socket(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(d.a.QueueDirectory, path)
+}
+
+// lhlo introduces us; there is no older form to fall back to.
+func (s *session) lhlo() bool {
+	s.features = features{}
+	r, err := s.command("LHLO " + s.d.a.HeloName)
+	if err != nil {
+		return s.lost(err, "performing the LHLO handshake")
+	}
+	if r.class() != 2 {
+		return s.unwelcome(r)
+	}
+	return s.learn(r)
+}
