@@ -142,9 +142,10 @@ func byService(log []string) []string {
 	return out
 }
 
-// outcomeOf is the whole line if it tells the outcome of a recipient.
+// outcomeOf is the whole line if it tells the outcome of a recipient, or of an
+// attempt to connect to a next hop.
 func outcomeOf(line string) string {
-	if outcome.MatchString(line) {
+	if outcome.MatchString(line) || strings.HasPrefix(line, "postfix/smtp: connect to ") {
 		return line
 	}
 	return ""

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/mail"
 	"sekisho/internal/queue"
 )
 
@@ -94,7 +95,7 @@ func infoLines(i queue.Info) []string {
 	var lines []string
 	for n, r := range env.Recipients {
 		if !i.Message.Progress()[n].Done() {
-			lines = append(lines, fmt.Sprintf("%s from=%s rcpt=%s", state, cmp.Or(env.Sender, "MAILER-DAEMON"), r.Address))
+			lines = append(lines, fmt.Sprintf("%s from=%s rcpt=%s", state, cmp.Or(mail.Quote(env.Sender), "MAILER-DAEMON"), mail.Quote(r.Address)))
 		}
 	}
 	return lines

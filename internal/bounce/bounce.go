@@ -108,6 +108,10 @@ func (b *Bouncer) Delayed(ctx context.Context, r Report) error {
 // Delivered tells the sender of recipients that have got the message, or were
 // aliases of others, as far as he asked to be told.
 func (b *Bouncer) Delivered(ctx context.Context, r Report) error {
+	if to := r.Envelope.Sender; to == "" || b.isDoubleBounce(to) {
+		b.notToNobody(r)
+		return nil
+	}
 	var entries []Entry
 	for _, to := range r.Expanded {
 		entries = append(entries, Entry{to, deliver.Result{DSN: "2.0.0", Text: "alias expanded"}, true})
@@ -118,12 +122,21 @@ func (b *Bouncer) Delivered(ctx context.Context, r Report) error {
 			entries = append(entries, e)
 		}
 	}
-	if len(entries) > 0 && r.Envelope.Sender == "" {
-		b.o.Log.Info(r.Envelope.QueueID + ": not sending trace/success notification for single-bounce message")
-		return nil
-	}
 	r.Entries = entries
 	return b.tell(ctx, r, success, mail.NotifySuccess)
+}
+
+// notToNobody logs that nobody can be told of success though somebody asked.
+func (b *Bouncer) notToNobody(r Report) {
+	asked := func(to mail.Recipient) bool { return to.Notify&mail.NotifySuccess != 0 }
+	if !slices.ContainsFunc(r.Envelope.Recipients, asked) && len(r.Envelope.Expanded) == 0 {
+		return
+	}
+	kind := "single"
+	if r.Envelope.Sender != "" {
+		kind = "double"
+	}
+	b.o.Log.Info(r.Envelope.QueueID + ": not sending trace/success notification for " + kind + "-bounce message")
 }
 
 // tell sends a notification of those recipients to the sender that he wants to

@@ -38,9 +38,9 @@ func (m *Message) takeRecipient(r mail.Recipient) {
 	}
 	r.Address = m.recipientForm(r.Address)
 	if r.ORCPT == "" && r.Address != "" {
-		r.ORCPT = "rfc822;" + mail.EncodeXtext(mail.Quote(r.Original))
-		if m.env.SMTPUTF8 && !isASCII(r.Original) {
-			r.ORCPT = "utf-8;" + mail.Quote(r.Original)
+		r.ORCPT = "rfc822;" + mail.EncodeXtext(mail.Quote(r.Address))
+		if m.env.SMTPUTF8 && !isASCII(r.Address) {
+			r.ORCPT = "utf-8;" + mail.Quote(r.Address)
 		}
 	}
 	m.addRecipient(r)

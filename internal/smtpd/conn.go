@@ -37,6 +37,7 @@ type session struct {
 	forward forwarded
 	counts  counts
 	chat    chat
+	line    string // the command under way, as it came
 
 	discard                         discardMask
 	xclientAllowed, xforwardAllowed bool
@@ -174,6 +175,7 @@ func (s *session) next() error {
 	if err != nil {
 		return err
 	}
+	s.line = line
 	s.heardCommand(untilNUL(line))
 	s.chat.blamed = false
 	if s.set.smtputf8 && !utf8.ValidString(line) {
@@ -191,18 +193,17 @@ func (s *session) next() error {
 		s.countJunk()
 		return s.reply(ok250)
 	}
-	return s.command(line, words)
+	return s.command(words)
 }
 
-// command checks what holds for all commands, then executes one. line is what
-// the client sent.
-func (s *session) command(line string, words []token) error {
+// command checks what holds for all commands, then executes one.
+func (s *session) command(words []token) error {
 	i := s.counts.find(words[0].text)
 	s.counts[i].total++
 	if i == unknown {
 		s.where = "UNKNOWN"
 		if isHeader(words[0].text) || s.set.lists.forbidden.MatchString(s.src, words[0].text).Match {
-			s.warn("non-SMTP command from %s: %s", s.facts.NameAddr(), short(escape([]byte(line)), 100))
+			s.warn("non-SMTP command from %s: %s", s.facts.NameAddr(), short(escape([]byte(s.line)), 100))
 			s.reply(mail.Reply{Code: 221, Status: "2.7.0", Text: "Error: I can break rules, too. Goodbye."})
 			return errDone
 		}

@@ -241,7 +241,7 @@ func (s *session) bdat(words []token) (ok bool, err error) {
 	}
 	size, last, ok := bdatArguments(words)
 	if !ok {
-		s.warn("%s: malformed BDAT command syntax from %s: %s", s.queueID(), s.facts.NameAddr(), short(printable(join(words)), 100))
+		s.warn("%s: malformed BDAT command syntax from %s: %s", s.queueID(), s.facts.NameAddr(), short(printable(untilNUL(s.line)), 100))
 		return s.say(mail.Reply{Code: 521, Status: "5.5.4", Text: "Syntax: BDAT count [LAST]"})
 	}
 	if size == 0 && !last {

@@ -304,7 +304,22 @@ func (s *session) rcptArguments(word token, params []token) (rcpt mail.Recipient
 			return rcpt, r
 		}
 	}
+	if rcpt.ORCPT == "" {
+		rcpt.ORCPT = s.originalRecipient(word.text)
+	}
 	return rcpt, mail.Reply{}
+}
+
+// originalRecipient is the ORCPT of a recipient for whom the client gave none:
+// the address as it was written.
+func (s *session) originalRecipient(word string) string {
+	if n := len(word); n >= 2 && word[0] == '<' && word[n-1] == '>' {
+		word = word[1 : n-1]
+	}
+	if s.facts.SMTPUTF8 && !isASCII(word) {
+		return "utf-8;" + word
+	}
+	return "rfc822;" + mail.EncodeXtext(word)
 }
 
 // rcptParam reads one parameter of RCPT.
