@@ -26,17 +26,19 @@ var layers = [][]string{
 	{"internal/smtpd"},
 	{"internal/master", "internal/applet/..."},
 	{"cmd/..."},
-	{"internal/arch", "internal/testsite", "conformance/...", "bench", "docs", "e2e"},
+	{"internal/arch", "internal/testsite", "internal/sqltest", "conformance/...", "bench", "docs", "e2e"},
 }
 
 // only says who may import a library: one package knows it, everybody else asks
 // that package.
 var only = map[string][]string{
-	"github.com/miekg/dns":       {"internal/dns"},
-	"github.com/go-crypt/crypt":  {"internal/directory/password"},
-	"modernc.org/sqlite":         {"internal/directory", "internal/table"},
-	"go.elara.ws/pcre/lib":       {"internal/table/pcre"},
-	"github.com/alecthomas/kong": {"cmd/sekisho"},
+	"github.com/miekg/dns":           {"internal/dns"},
+	"github.com/go-crypt/crypt":      {"internal/directory/password"},
+	"modernc.org/sqlite":             {"internal/directory", "internal/table"},
+	"github.com/go-sql-driver/mysql": {"internal/sqldb"},
+	"github.com/jackc/pgx/v5":        {"internal/sqldb"},
+	"go.elara.ws/pcre/lib":           {"internal/table/pcre"},
+	"github.com/alecthomas/kong":     {"cmd/sekisho"},
 }
 
 // pure lists packages that decide and therefore may not touch the world.

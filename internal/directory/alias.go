@@ -33,16 +33,14 @@ func scanAlias(s scanner) (Alias, error) {
 // itself.
 func (d *Directory) Aliases(ctx context.Context, domain string) ([]Alias, error) {
 	domain = strings.ToLower(domain)
-	rows, err := d.db.QueryContext(ctx, selectAliases+`WHERE (? = '' OR domain = ?)
+	return collect(ctx, d, scanAlias, selectAliases+`WHERE (? = '' OR domain = ?)
 		AND NOT (goto = address AND EXISTS (SELECT 1 FROM mailbox WHERE username = address))
 		ORDER BY domain, address`, domain, domain)
-	return collect(rows, err, scanAlias)
 }
 
 // Alias returns one alias, a mailbox' own row included.
 func (d *Directory) Alias(ctx context.Context, address string) (Alias, error) {
-	row := d.db.QueryRowContext(ctx, selectAliases+`WHERE address = ?`, strings.ToLower(address))
-	return one(row, "alias "+address, scanAlias)
+	return one(ctx, d, "alias "+address, scanAlias, selectAliases+`WHERE address = ?`, strings.ToLower(address))
 }
 
 // AddAlias adds an alias. Of a, Address, Goto and Active count.
@@ -73,7 +71,7 @@ func (d *Directory) AddAlias(ctx context.Context, a Alias) error {
 
 func (t *tx) insertAlias(address, to, domain string, active bool) error {
 	return t.exec(`INSERT INTO alias (address, goto, domain, created, modified, active) VALUES (?, ?, ?, ?, ?, ?)`,
-		address, to, domain, t.now, t.now, number(active))
+		address, to, domain, t.now, t.now, active)
 }
 
 // SetAlias writes Goto and Active of a to the alias of that address.
@@ -88,7 +86,7 @@ func (d *Directory) SetAlias(ctx context.Context, a Alias) error {
 	}
 	return d.change(ctx, "edit_alias", domain, address, func(t *tx) error {
 		return t.update("alias "+address, `UPDATE alias SET goto = ?, active = ?, modified = ? WHERE address = ?`,
-			to, number(a.Active), t.now, address)
+			to, a.Active, t.now, address)
 	})
 }
 

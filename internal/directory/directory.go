@@ -4,9 +4,11 @@
 // the same database. What PostfixAdmin does besides the obvious is done here
 // too: a mailbox has an alias row to itself, every change leaves a row in log.
 //
-// It answers no map queries (Postfix's sqlite: tables do, by SQL) and creates
-// no Maildir (delivery does). Statements shared by all databases use "?" and
-// standard SQL; today there is SQLite, pure Go.
+// It answers no map queries (Postfix's SQL tables do) and creates no Maildir
+// (delivery does). A directory is "sqlite:PATH", or "mysql:FILE" or
+// "pgsql:FILE" with FILE in the syntax of mysql_table(5) and pgsql_table(5):
+// hosts, user, password, dbname, so that no password stands in main.cf.
+// Statements are the same for all three: "?" and standard SQL.
 package directory
 
 import (
@@ -25,6 +27,8 @@ import (
 	_ "modernc.org/sqlite" // database/sql driver "sqlite"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/config"
+	"sekisho/internal/sqldb"
 )
 
 // Errors that callers tell apart; they are in the chain of what is returned.
@@ -39,15 +43,22 @@ var sqliteSchema string
 
 // Directory is an open account database. It is safe for concurrent use.
 type Directory struct {
-	db    *sql.DB
-	clock clock.Clock
+	file    *sql.DB        // SQLite's
+	servers *sqldb.Servers // MySQL's and PostgreSQL's, when file is nil
+	dialect dialect
+	clock   clock.Clock
 }
 
-// Open opens an existing directory, "sqlite:PATH".
+// Open opens an existing directory, "sqlite:PATH", "mysql:FILE" or
+// "pgsql:FILE". It asks the database for its version of the tables, so that a
+// server that is down or a wrong password is told at once.
 func Open(ctx context.Context, spec string, c clock.Clock) (*Directory, error) {
-	path, err := sqlitePath(spec)
+	engine, path, err := splitSpec(spec)
 	if err != nil {
 		return nil, err
+	}
+	if engine != sqlite {
+		return openServers(ctx, spec, engine, path, c)
 	}
 	if _, err := os.Stat(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -55,36 +66,87 @@ func Open(ctx context.Context, spec string, c clock.Clock) (*Directory, error) {
 		}
 		return nil, fmt.Errorf("directory %s: %w", spec, err)
 	}
-	return open(ctx, spec, path, c)
+	return openFile(ctx, spec, path, c)
 }
 
-// Create opens a directory and makes it, or the tables it lacks, first. A new
-// file is readable by its owner and group only, and belongs to the owner of
-// its folder when root makes it.
+// Create opens a directory and makes it, or the tables it lacks, first if it is
+// SQLite's: on a server PostfixAdmin makes the tables. A new file is readable
+// by its owner and group only, and belongs to the owner of its folder when root
+// makes it.
 func Create(ctx context.Context, spec string, c clock.Clock) (*Directory, error) {
-	path, err := sqlitePath(spec)
+	engine, path, err := splitSpec(spec)
 	if err != nil {
 		return nil, err
+	}
+	if engine != sqlite {
+		return openServers(ctx, spec, engine, path, c)
 	}
 	if err := touch(path); err != nil {
 		return nil, fmt.Errorf("directory %s: %w", spec, err)
 	}
-	d, err := open(ctx, spec, path, c)
+	d, err := openFile(ctx, spec, path, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.EnsureSchema(ctx); err != nil {
-		return nil, errors.Join(err, d.Close())
+	if _, err := d.file.ExecContext(ctx, sqliteSchema); err != nil {
+		return nil, errors.Join(fmt.Errorf("directory: cannot make the tables: %w", err), d.Close())
 	}
 	return d, nil
 }
 
-func sqlitePath(spec string) (string, error) {
-	path, ok := strings.CutPrefix(spec, "sqlite:")
-	if !ok || path == "" {
-		return "", fmt.Errorf("directory %q: only sqlite:PATH is supported", spec)
+// sqlite is the engine that needs no server.
+const sqlite = "sqlite"
+
+func splitSpec(spec string) (engine, path string, err error) {
+	engine, path, _ = strings.Cut(spec, ":")
+	switch engine {
+	case sqlite, sqldb.MySQL, sqldb.PostgreSQL:
+		if path != "" {
+			return engine, path, nil
+		}
 	}
-	return path, nil
+	return "", "", fmt.Errorf("directory %q: neither sqlite:PATH, mysql:FILE nor pgsql:FILE", spec)
+}
+
+func openServers(ctx context.Context, spec, engine, path string, c clock.Clock) (*Directory, error) {
+	params, err := config.ReadSettings(path)
+	if err != nil {
+		return nil, fmt.Errorf("directory %s: %w", spec, err)
+	}
+	settings, err := sqldb.Read(engine, func(name string) string { return params[name] })
+	if err != nil {
+		return nil, fmt.Errorf("directory %s: %w", spec, err)
+	}
+	servers, err := sqldb.Open(settings, c)
+	if err != nil {
+		return nil, fmt.Errorf("directory %s: %w", spec, err)
+	}
+	d := &Directory{servers: servers, dialect: dialects[engine], clock: c}
+	if err := d.checkSchema(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("directory %s: %w", spec, err), d.Close())
+	}
+	return d, nil
+}
+
+// checkSchema asks for the columns that are written.
+func (d *Directory) checkSchema(ctx context.Context) error {
+	var down *sqldb.DownError
+	for _, q := range []string{selectDomains, selectMailboxes, selectAliases} {
+		err := d.ask(ctx, func(ctx context.Context, db *sql.DB) error {
+			rows, err := db.QueryContext(ctx, q+`WHERE 1 = 0`)
+			if err != nil {
+				return err
+			}
+			return rows.Close()
+		})
+		if errors.As(err, &down) {
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("no tables of PostfixAdmin there (its setup.php makes them): %w", err)
+		}
+	}
+	return nil
 }
 
 // touch makes the database file, because SQLite would let everybody read it.
@@ -110,7 +172,7 @@ func touch(path string) error {
 	return nil
 }
 
-func open(ctx context.Context, spec, path string, c clock.Clock) (*Directory, error) {
+func openFile(ctx context.Context, spec, path string, c clock.Clock) (*Directory, error) {
 	// A transaction takes the write lock at once: two that read first and
 	// write later would fail instead of waiting for each other.
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{
@@ -124,18 +186,24 @@ func open(ctx context.Context, spec, path string, c clock.Clock) (*Directory, er
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("directory %s: %w", spec, err), db.Close())
 	}
-	return &Directory{db: db, clock: c}, nil
+	return &Directory{file: db, dialect: dialects[sqlite], clock: c}, nil
 }
 
 // Close closes the database.
-func (d *Directory) Close() error { return d.db.Close() }
-
-// EnsureSchema makes the tables that are missing.
-func (d *Directory) EnsureSchema(ctx context.Context) error {
-	if _, err := d.db.ExecContext(ctx, sqliteSchema); err != nil {
-		return fmt.Errorf("directory: cannot make the tables: %w", err)
+func (d *Directory) Close() error {
+	if d.file != nil {
+		return d.file.Close()
 	}
-	return nil
+	return d.servers.Close()
+}
+
+// ask runs f on the database; on another host if one does not answer, so f may
+// run more than once.
+func (d *Directory) ask(ctx context.Context, f func(context.Context, *sql.DB) error) error {
+	if d.file != nil {
+		return f(ctx, d.file)
+	}
+	return d.servers.Do(ctx, func(ctx context.Context, h *sqldb.Host) error { return f(ctx, h.DB) })
 }
 
 // Account is what a login needs to know of a mailbox.
@@ -150,10 +218,12 @@ type Account struct {
 func (d *Directory) LookupPassword(ctx context.Context, user string) (Account, error) {
 	var a Account
 	var mailbox, domain bool
-	err := d.db.QueryRowContext(ctx, `SELECT m.username, m.password, m.active, d.active
-		FROM mailbox m JOIN domain d ON d.domain = m.domain
-		WHERE m.username = ?`, strings.ToLower(user)).Scan(&a.User, &a.Stored, &mailbox, &domain)
-	if errors.Is(err, sql.ErrNoRows) {
+	err := d.ask(ctx, func(ctx context.Context, db *sql.DB) error {
+		return db.QueryRowContext(ctx, d.dialect.bind(`SELECT m.username, m.password, m.active, d.active
+			FROM mailbox m JOIN domain d ON d.domain = m.domain
+			WHERE m.username = ?`), strings.ToLower(user)).Scan(&a.User, &a.Stored, &mailbox, &domain)
+	})
+	if absent(err) {
 		return Account{}, fmt.Errorf("mailbox %s %w", user, ErrNotFound)
 	}
 	if err != nil {
@@ -163,10 +233,18 @@ func (d *Directory) LookupPassword(ctx context.Context, user string) (Account, e
 	return a, nil
 }
 
+// absent tells whether a query found no row, or could not: no row has a name
+// that the column's character set cannot hold.
+func absent(err error) bool { return errors.Is(err, sql.ErrNoRows) || sqldb.Unrepresentable(err) }
+
 // StoredPasswords calls yield with the stored passwords of all active
 // mailboxes until it returns false.
 func (d *Directory) StoredPasswords(ctx context.Context, yield func(stored string) bool) error {
-	rows, err := d.db.QueryContext(ctx, `SELECT password FROM mailbox WHERE active = '1'`)
+	var rows *sql.Rows
+	err := d.ask(ctx, func(_ context.Context, db *sql.DB) (err error) {
+		rows, err = db.QueryContext(ctx, `SELECT password FROM mailbox WHERE active = '1'`)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("directory: listing passwords: %w", err)
 	}
@@ -186,12 +264,18 @@ func (d *Directory) StoredPasswords(ctx context.Context, yield func(stored strin
 // change runs f in a transaction and logs it in PostfixAdmin's log table. what
 // names the operation in errors.
 func (d *Directory) change(ctx context.Context, action, domain, data string, f func(*tx) error) error {
-	sqlTx, err := d.db.BeginTx(ctx, nil)
+	// Only the beginning is tried on another host: what follows must not be
+	// done twice.
+	var sqlTx *sql.Tx
+	err := d.ask(ctx, func(_ context.Context, db *sql.DB) (err error) {
+		sqlTx, err = db.BeginTx(ctx, nil)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
 	defer sqlTx.Rollback() // does nothing after Commit
-	t := &tx{ctx: ctx, Tx: sqlTx, now: d.now()}
+	t := &tx{ctx: ctx, Tx: sqlTx, dialect: d.dialect, now: d.clock.Now().Format(d.dialect.stamp)}
 	if err := f(t); err != nil {
 		return err
 	}
@@ -206,26 +290,35 @@ func (d *Directory) change(ctx context.Context, action, domain, data string, f f
 	return nil
 }
 
-// now is the time as PostfixAdmin writes it.
-func (d *Directory) now() string { return d.clock.Now().Format("2006-01-02 15:04:05") }
-
 // tx is a transaction with the moment that its rows carry.
 type tx struct {
 	*sql.Tx
-	ctx context.Context
-	now string
+	dialect dialect
+	ctx     context.Context
+	now     string
 }
 
 func (t *tx) exec(query string, args ...any) error {
-	if _, err := t.ExecContext(t.ctx, query, args...); err != nil {
-		return fmt.Errorf("directory: %w", err)
+	_, err := t.run(query, args)
+	return err
+}
+
+// run executes a statement. The error wraps ErrExists when somebody else has
+// added the same row meanwhile.
+func (t *tx) run(query string, args []any) (sql.Result, error) {
+	res, err := t.ExecContext(t.ctx, t.dialect.bind(query), args...)
+	if sqldb.Duplicate(err) {
+		return nil, fmt.Errorf("directory: the row %w: %w", ErrExists, err)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	return res, nil
 }
 
 // count returns the number that query selects.
 func (t *tx) count(query string, args ...any) (n int64, err error) {
-	if err := t.QueryRowContext(t.ctx, query, args...).Scan(&n); err != nil {
+	if err := t.QueryRowContext(t.ctx, t.dialect.bind(query), args...).Scan(&n); err != nil {
 		return 0, fmt.Errorf("directory: %w", err)
 	}
 	return n, nil
@@ -234,9 +327,9 @@ func (t *tx) count(query string, args ...any) (n int64, err error) {
 // update runs an UPDATE or DELETE that must find its row; what names it in the
 // error.
 func (t *tx) update(what, query string, args ...any) error {
-	res, err := t.ExecContext(t.ctx, query, args...)
+	res, err := t.run(query, args)
 	if err != nil {
-		return fmt.Errorf("directory: %w", err)
+		return err
 	}
 	n, err := res.RowsAffected()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,26 @@ var start = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 const stamp = "2026-11-24 12:00:00"
 
-func create(t *testing.T) (*directory.Directory, string, *clock.Manual) {
+// creator makes an empty directory and tells how it is called.
+type creator func(t *testing.T) (*directory.Directory, string, *clock.Manual)
+
+// tests are what every database must do.
+var tests = map[string]func(*testing.T, creator){
+	"Domains":       testDomains,
+	"RemoveDomain":  testRemoveDomain,
+	"Mailboxes":     testMailboxes,
+	"Aliases":       testAliases,
+	"Passwords":     testPasswords,
+	"ConcurrentUse": testConcurrentUse,
+}
+
+func TestSQLite(t *testing.T) {
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { test(t, createFile) })
+	}
+}
+
+func createFile(t *testing.T) (*directory.Directory, string, *clock.Manual) {
 	t.Helper()
 	spec := "sqlite:" + filepath.Join(t.TempDir(), "a b?#%.db")
 	c := clock.NewManual(start)
@@ -50,7 +70,7 @@ func wantErr(t *testing.T, err, target error, text string) {
 	}
 }
 
-func TestDomains(t *testing.T) {
+func testDomains(t *testing.T, create creator) {
 	d, _, c := create(t)
 	ctx := t.Context()
 	dom := directory.Domain{Name: "Demo.Test", Description: "d", Transport: "virtual", Active: true}
@@ -92,7 +112,7 @@ func TestDomains(t *testing.T) {
 	}
 }
 
-func TestRemoveDomain(t *testing.T) {
+func testRemoveDomain(t *testing.T, create creator) {
 	d, _, _ := create(t)
 	ctx := t.Context()
 	must(t, d.AddDomain(ctx, directory.Domain{Name: "demo.test", Active: true}, ""),
@@ -112,7 +132,7 @@ func TestRemoveDomain(t *testing.T) {
 	}
 }
 
-func TestMailboxes(t *testing.T) {
+func testMailboxes(t *testing.T, create creator) {
 	d, _, _ := create(t)
 	ctx := t.Context()
 	must(t, d.AddDomain(ctx, directory.Domain{Name: "demo.test", Active: true, Mailboxes: 2, MaxQuota: 10}, ""))
@@ -158,7 +178,7 @@ func TestMailboxes(t *testing.T) {
 	wantErr(t, err, directory.ErrNotFound, "alice@demo.test")
 }
 
-func TestAliases(t *testing.T) {
+func testAliases(t *testing.T, create creator) {
 	d, _, _ := create(t)
 	ctx := t.Context()
 	must(t, d.AddDomain(ctx, directory.Domain{Name: "demo.test", Aliases: 2}, ""),
@@ -185,7 +205,7 @@ func TestAliases(t *testing.T) {
 	wantErr(t, d.RemoveAlias(ctx, "team@demo.test"), directory.ErrNotFound, "alias team@demo.test")
 }
 
-func TestPasswords(t *testing.T) {
+func testPasswords(t *testing.T, create creator) {
 	d, _, _ := create(t)
 	ctx := t.Context()
 	must(t, d.AddDomain(ctx, directory.Domain{Name: "demo.test", Active: true}, ""),
@@ -210,13 +230,14 @@ func TestPasswords(t *testing.T) {
 	wantErr(t, d.SetPassword(ctx, "none@demo.test", "x"), directory.ErrNotFound, "none@demo.test")
 	var all []string
 	must(t, d.StoredPasswords(ctx, func(s string) bool { all = append(all, s); return true }))
-	if strings.Join(all, " ") != "{PLAIN}new {PLAIN}c" {
+	slices.Sort(all)
+	if strings.Join(all, " ") != "{PLAIN}c {PLAIN}new" {
 		t.Errorf("stored passwords %q", all)
 	}
 }
 
 func TestOpen(t *testing.T) {
-	d, spec, c := create(t)
+	d, spec, c := createFile(t)
 	must(t, d.AddDomain(t.Context(), directory.Domain{Name: "demo.test"}, ""))
 	again, err := directory.Create(t.Context(), spec, c)
 	must(t, err)
@@ -230,7 +251,7 @@ func TestOpen(t *testing.T) {
 	}
 	_, err = directory.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "none.db"), c)
 	wantErr(t, err, directory.ErrNotFound, "none.db")
-	if _, err = directory.Open(t.Context(), "mysql:x", c); err == nil || !strings.Contains(err.Error(), `"mysql:x"`) {
+	if _, err = directory.Open(t.Context(), "ldap:x", c); err == nil || !strings.Contains(err.Error(), `"ldap:x"`) {
 		t.Errorf("err = %v", err)
 	}
 	text := filepath.Join(t.TempDir(), "text.db")
@@ -240,9 +261,9 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestConcurrentUse has readers and writers on two handles, as the server and
+// testConcurrentUse has readers and writers on two handles, as the server and
 // the command line are.
-func TestConcurrentUse(t *testing.T) {
+func testConcurrentUse(t *testing.T, create creator) {
 	d, spec, c := create(t)
 	ctx := context.Background()
 	must(t, d.AddDomain(ctx, directory.Domain{Name: "demo.test", Active: true}, ""))

@@ -2,8 +2,6 @@ package directory
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -28,11 +26,8 @@ type Domain struct {
 }
 
 const selectDomains = `SELECT d.domain, d.description, d.aliases, d.mailboxes, d.maxquota, d.quota,
-	d.transport, d.backupmx, d.active, COALESCE(a.target_domain, ''), d.created, d.modified
+	COALESCE(d.transport, ''), d.backupmx, d.active, COALESCE(a.target_domain, ''), d.created, d.modified
 	FROM domain d LEFT JOIN alias_domain a ON a.alias_domain = d.domain `
-
-// scanner is a row or rows.
-type scanner interface{ Scan(...any) error }
 
 func scanDomain(s scanner) (Domain, error) {
 	var d Domain
@@ -43,14 +38,12 @@ func scanDomain(s scanner) (Domain, error) {
 
 // Domains returns all domains in order of their names.
 func (d *Directory) Domains(ctx context.Context) ([]Domain, error) {
-	rows, err := d.db.QueryContext(ctx, selectDomains+`WHERE d.domain <> 'ALL' ORDER BY d.domain`)
-	return collect(rows, err, scanDomain)
+	return collect(ctx, d, scanDomain, selectDomains+`WHERE d.domain <> 'ALL' ORDER BY d.domain`)
 }
 
 // Domain returns one domain.
 func (d *Directory) Domain(ctx context.Context, name string) (Domain, error) {
-	row := d.db.QueryRowContext(ctx, selectDomains+`WHERE d.domain = ? AND d.domain <> 'ALL'`, strings.ToLower(name))
-	return one(row, "domain "+name, scanDomain)
+	return one(ctx, d, "domain "+name, scanDomain, selectDomains+`WHERE d.domain = ? AND d.domain <> 'ALL'`, strings.ToLower(name))
 }
 
 // AddDomain adds a domain. postmaster, if not empty, gets the mail of abuse,
@@ -66,7 +59,7 @@ func (d *Directory) AddDomain(ctx context.Context, dom Domain, postmaster string
 		}
 		err := t.exec(`INSERT INTO domain (domain, description, aliases, mailboxes, maxquota, quota, transport, backupmx, created, modified, active)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, name, dom.Description, dom.Aliases, dom.Mailboxes,
-			dom.MaxQuota, dom.Quota, dom.Transport, number(dom.BackupMX), t.now, t.now, number(dom.Active))
+			dom.MaxQuota, dom.Quota, dom.Transport, dom.BackupMX, t.now, t.now, dom.Active)
 		if err != nil || postmaster == "" {
 			return err
 		}
@@ -89,7 +82,7 @@ func (d *Directory) SetDomain(ctx context.Context, dom Domain) error {
 	return d.change(ctx, "edit_domain", name, name, func(t *tx) error {
 		err := t.update("domain "+name, `UPDATE domain SET description = ?, aliases = ?, mailboxes = ?, maxquota = ?, quota = ?,
 			transport = ?, backupmx = ?, active = ?, modified = ? WHERE domain = ?`, dom.Description, dom.Aliases, dom.Mailboxes,
-			dom.MaxQuota, dom.Quota, dom.Transport, number(dom.BackupMX), number(dom.Active), t.now, name)
+			dom.MaxQuota, dom.Quota, dom.Transport, dom.BackupMX, dom.Active, t.now, name)
 		if err != nil {
 			return err
 		}
@@ -117,8 +110,8 @@ func (t *tx) setAliasOf(name, target string) error {
 		return t.exec(`UPDATE alias_domain SET target_domain = ?, modified = ? WHERE alias_domain = ? AND target_domain <> ?`,
 			target, t.now, name, target)
 	}
-	return t.exec(`INSERT INTO alias_domain (alias_domain, target_domain, created, modified, active) VALUES (?, ?, ?, ?, 1)`,
-		name, target, t.now, t.now)
+	return t.exec(`INSERT INTO alias_domain (alias_domain, target_domain, created, modified, active) VALUES (?, ?, ?, ?, ?)`,
+		name, target, t.now, t.now, true)
 }
 
 // RemoveDomain removes a domain with everything in it; without force only if
@@ -174,69 +167,10 @@ func domainName(name string) (string, error) {
 	return name, nil
 }
 
-// number turns a flag into what every database takes for it.
-func number(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // orExists returns err, or that what exists.
 func orExists(err error, what string) error {
 	if err != nil {
 		return err
 	}
 	return fmt.Errorf("%s %w", what, ErrExists)
-}
-
-// text scans a date as it is written, whatever the driver makes of the
-// column's type.
-type text struct{ to *string }
-
-// Scan implements sql.Scanner.
-func (s text) Scan(v any) error {
-	switch v := v.(type) {
-	case string:
-		*s.to = v
-	case []byte:
-		*s.to = string(v)
-	case interface{ Format(string) string }:
-		*s.to = v.Format("2006-01-02 15:04:05")
-	default:
-		return fmt.Errorf("a date of type %T", v)
-	}
-	return nil
-}
-
-// one reads a single row.
-func one[T any](row *sql.Row, what string, scan func(scanner) (T, error)) (T, error) {
-	v, err := scan(row)
-	if errors.Is(err, sql.ErrNoRows) {
-		return v, fmt.Errorf("%s %w", what, ErrNotFound)
-	}
-	if err != nil {
-		return v, fmt.Errorf("directory: %s: %w", what, err)
-	}
-	return v, nil
-}
-
-// collect reads all rows.
-func collect[T any](rows *sql.Rows, err error, scan func(scanner) (T, error)) ([]T, error) {
-	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
-	}
-	defer rows.Close()
-	list := []T{}
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("directory: %w", err)
-		}
-		list = append(list, v)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
-	}
-	return list, nil
 }

@@ -24,7 +24,7 @@ type Mailbox struct {
 	Modified string `json:"modified"`
 }
 
-const selectMailboxes = `SELECT username, name, maildir, quota, domain, active, created, modified FROM mailbox `
+const selectMailboxes = `SELECT username, name, maildir, quota, COALESCE(domain, ''), active, created, modified FROM mailbox `
 
 func scanMailbox(s scanner) (Mailbox, error) {
 	var m Mailbox
@@ -36,14 +36,12 @@ func scanMailbox(s scanner) (Mailbox, error) {
 // order of domain and name.
 func (d *Directory) Mailboxes(ctx context.Context, domain string) ([]Mailbox, error) {
 	domain = strings.ToLower(domain)
-	rows, err := d.db.QueryContext(ctx, selectMailboxes+`WHERE ? = '' OR domain = ? ORDER BY domain, username`, domain, domain)
-	return collect(rows, err, scanMailbox)
+	return collect(ctx, d, scanMailbox, selectMailboxes+`WHERE ? = '' OR domain = ? ORDER BY domain, username`, domain, domain)
 }
 
 // Mailbox returns one mailbox.
 func (d *Directory) Mailbox(ctx context.Context, username string) (Mailbox, error) {
-	row := d.db.QueryRowContext(ctx, selectMailboxes+`WHERE username = ?`, strings.ToLower(username))
-	return one(row, "mailbox "+username, scanMailbox)
+	return one(ctx, d, "mailbox "+username, scanMailbox, selectMailboxes+`WHERE username = ?`, strings.ToLower(username))
 }
 
 // AddMailbox adds a mailbox and its alias row. stored is the password in its
@@ -64,7 +62,7 @@ func (d *Directory) AddMailbox(ctx context.Context, m Mailbox, stored string) er
 		}
 		err := t.exec(`INSERT INTO mailbox (username, password, name, maildir, quota, local_part, domain, created, modified, active)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, address, stored, m.Name, domain+"/"+local+"/", m.Quota,
-			local, domain, t.now, t.now, number(m.Active))
+			local, domain, t.now, t.now, m.Active)
 		if err != nil {
 			return err
 		}
@@ -125,11 +123,11 @@ func (d *Directory) SetMailbox(ctx context.Context, m Mailbox) error {
 	user := strings.ToLower(m.Username)
 	return d.change(ctx, "edit_mailbox", domain, user, func(t *tx) error {
 		err := t.update("mailbox "+user, `UPDATE mailbox SET name = ?, quota = ?, active = ?, modified = ? WHERE username = ?`,
-			m.Name, m.Quota, number(m.Active), t.now, user)
+			m.Name, m.Quota, m.Active, t.now, user)
 		if err != nil {
 			return err
 		}
-		return t.exec(`UPDATE alias SET active = ?, modified = ? WHERE address = ?`, number(m.Active), t.now, user)
+		return t.exec(`UPDATE alias SET active = ?, modified = ? WHERE address = ?`, m.Active, t.now, user)
 	})
 }
 

@@ -19,6 +19,8 @@ import (
 	"sekisho/internal/clock"
 	"sekisho/internal/directory"
 	"sekisho/internal/directory/password"
+	"sekisho/internal/sqldb"
+	"sekisho/internal/sqltest"
 )
 
 // commands are what the main program embeds.
@@ -96,7 +98,25 @@ func (s *site) file(content string) *os.File {
 }
 
 func TestCommands(t *testing.T) {
-	s := newSite(t)
+	testCommands(t, newSite(t))
+}
+
+// TestCommandsOnServers has the accounts in the tables of a real PostfixAdmin.
+func TestCommandsOnServers(t *testing.T) {
+	for _, engine := range []string{sqldb.MySQL, sqldb.PostgreSQL} {
+		t.Run(engine, func(t *testing.T) {
+			server := sqltest.Start(t, engine)
+			server.PostfixAdmin()
+			path := filepath.Join(t.TempDir(), "directory.cf")
+			if err := os.WriteFile(path, []byte(server.Settings()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			testCommands(t, &site{t: t, spec: engine + ":" + path})
+		})
+	}
+}
+
+func testCommands(t *testing.T, s *site) {
 	for _, tt := range []struct{ input, line, want string }{
 		{"", "domain add Demo.Test --postmaster alice@demo.test", "domain demo.test added\n"},
 		{"", "domain add -c CONF second.test --description second --inactive", "domain second.test added\n"},
