@@ -81,7 +81,7 @@ func (m *mask) lines(lines []string) []string {
 }
 
 // log masks log lines. Sizes are written for queue ids of the usual length; the
-// size of a notification, in which the id stands many times, is not.
+// size of a message that has other ids in it, or its own many times, is not.
 func (m *mask) log(lines []string) []string {
 	var out []string
 	for _, l := range lines {
@@ -94,7 +94,8 @@ func (m *mask) log(lines []string) []string {
 }
 
 func sizeFor(id, from, size string, log []string) string {
-	if strings.Contains(from, "from=<>") || strings.Contains(from, "from=<double-bounce@") {
+	forwarded := func(l string) bool { return strings.HasSuffix(l, "(forwarded as "+id+")") }
+	if slices.ContainsFunc(log, forwarded) || strings.Contains(from, "from=<>") || strings.Contains(from, "from=<double-bounce@") {
 		return "<N>"
 	}
 	times := 1 // in Received:

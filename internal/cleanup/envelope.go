@@ -66,6 +66,15 @@ func (m *Message) addBcc(addr string) {
 	m.addRecipient(mail.Recipient{Address: addr, Original: addr, Notify: mail.NotifyNever})
 }
 
+// addCopy adds a blind copy that a restriction asks for: one each time it asks,
+// as Postfix does.
+func (m *Message) addCopy(addr string) {
+	before := m.seenAddress
+	m.seenAddress = map[string]bool{}
+	m.addBcc(addr)
+	m.seenAddress = before
+}
+
 // bccFrom adds the blind copy that a table has for an address.
 func (m *Message) bccFrom(t *tables, addr string) {
 	if !m.copies || addr == "" || len(t.maps) == 0 {

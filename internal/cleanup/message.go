@@ -188,7 +188,7 @@ func (m *Message) Effect(e restrict.Effect) {
 		m.discard = true
 	case restrict.Bcc:
 		if m.ok() {
-			m.takeRecipient(mail.Recipient{Address: e.Arg, Notify: mail.NotifyNever})
+			m.addCopy(e.Arg)
 		}
 	case restrict.Prepend:
 		for _, line := range strings.Split(e.Arg, "\n") {

@@ -27,6 +27,7 @@ type mailParams struct {
 
 // mail begins a transaction.
 func (s *session) mail(words []token) mail.Reply {
+	s.facts.SMTPUTF8, s.tr.params.smtputf8 = false, false // even if all else stays
 	switch {
 	case s.heloMissing():
 		return heloFirst
