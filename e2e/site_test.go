@@ -168,6 +168,16 @@ func (s *site) write(t *testing.T, name, text string) string {
 	return path
 }
 
+// add adds lines to main.cf.
+func (s *site) add(t *testing.T, lines string) {
+	t.Helper()
+	main, err := os.ReadFile(filepath.Join(s.conf, "main.cf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "main.cf", string(main)+lines)
+}
+
 // serve runs the server on the site until the end of the test. When the test
 // failed, the end of the log is shown.
 func (s *site) serve(t *testing.T, addrs ...string) {
