@@ -3,7 +3,7 @@
 // A fenced block's first word is its language, the words behind it say what
 // happens to it here:
 //
-//	sh          is run by bash in the top folder and must succeed
+//	sh          is run by bash in a copy of the repository and must succeed
 //	sh refused  is run and must fail
 //	sh server   is started and left running until the page ends
 //	text output lines that the block before it must have printed; "..." stands
@@ -67,26 +67,34 @@ func TestPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := buildSekisho(t, top)
+	work := workplace(t, top)
+	bin := filepath.Join(work, "bin", "sekisho")
 	for _, p := range append(pages, filepath.Join(top, "README.md")) {
 		text, err := os.ReadFile(p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if bs := blocks(string(text)); len(bs) > 0 {
-			t.Run(filepath.Base(p), func(t *testing.T) { (&page{t: t, top: top, bin: bin}).run(bs) })
+			t.Run(filepath.Base(p), func(t *testing.T) { (&page{t: t, top: work, bin: bin}).run(bs) })
 		}
 	}
 }
 
-func buildSekisho(t *testing.T, top string) string {
-	bin := filepath.Join(t.TempDir(), "sekisho")
-	cmd := exec.Command("go", "build", "-o", bin, "./cmd/sekisho")
-	cmd.Dir = top
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+// workplace is a copy of what a newcomer has, built: whoever runs the tests may
+// have a demo site of his own.
+func workplace(t *testing.T, top string) string {
+	work := t.TempDir()
+	for _, name := range []string{"Makefile", "go.mod", "go.sum", "cmd", "internal"} {
+		if out, err := exec.Command("cp", "-r", filepath.Join(top, name), work).CombinedOutput(); err != nil {
+			t.Fatalf("cp: %v: %s", err, out)
+		}
 	}
-	return bin
+	cmd := exec.Command("make", "build")
+	cmd.Dir = work
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make build: %v\n%s", err, out)
+	}
+	return work
 }
 
 // page runs the blocks of one page, in order.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -118,7 +119,8 @@ func TestMaildir(t *testing.T) {
 		if len(files) != len(before)+1 {
 			t.Fatalf("%s: files %q", c.to, files)
 		}
-		name := files[len(files)-1]
+		files = slices.DeleteFunc(files, func(f string) bool { return slices.Contains(before, f) })
+		name := files[0]
 		host, _ := os.Hostname()
 		if !regexp.MustCompile(`^1793874780\.V[0-9a-f]+I[0-9a-f]+M123456\.` + regexp.QuoteMeta(host) + `$`).MatchString(filepath.Base(name)) {
 			t.Errorf("%s: name %s", c.to, name)
