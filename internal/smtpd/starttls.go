@@ -11,6 +11,7 @@ import (
 
 	"sekisho/internal/anvil"
 	"sekisho/internal/mail"
+	"sekisho/internal/tlsinfo"
 	"sekisho/internal/wire"
 )
 
@@ -107,8 +108,14 @@ func (s *session) negotiate() (*tlsInfo, net.Conn, error) {
 	if err := s.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, nil, err
 	}
-	info := describe(conn.ConnectionState(), o.leaf, o.schemes)
-	info.sni, info.trusted = o.sni, srv.trusts(info.state.PeerCertificates)
+	state := conn.ConnectionState()
+	info := &tlsInfo{
+		Session: tlsinfo.Describe(state, o.leaf, o.schemes),
+		state:   state, leaf: o.leaf, sni: o.sni, trusted: srv.trusts(state.PeerCertificates),
+	}
+	if len(state.PeerCertificates) > 0 && !state.DidResume {
+		info.SignedByClient(state.PeerCertificates[0], nil)
+	}
 	return info, conn, nil
 }
 
@@ -165,7 +172,7 @@ func (t *tlsServer) trusts(chain []*x509.Certificate) bool {
 
 func (s *session) tlsFacts() {
 	f, t := &s.facts, s.tls
-	f.EncryptionProtocol, f.EncryptionCipher, f.EncryptionKeysize = t.protocol, t.cipher, t.bits
+	f.EncryptionProtocol, f.EncryptionCipher, f.EncryptionKeysize = t.Protocol, t.Cipher, t.Bits
 	if len(t.state.PeerCertificates) == 0 {
 		return
 	}

@@ -43,6 +43,7 @@ var lmtpNames = map[string]string{
 	"smtp_skip_quit_response":                "lmtp_skip_quit_response",
 	"smtp_starttls_timeout":                  "lmtp_starttls_timeout",
 	"smtp_tcp_port":                          "lmtp_tcp_port",
+	"smtp_tls_CApath":                        "lmtp_tls_CApath",
 	"smtp_tls_CAfile":                        "lmtp_tls_CAfile",
 	"smtp_tls_cert_file":                     "lmtp_tls_cert_file",
 	"smtp_tls_enforce_peername":              "lmtp_tls_enforce_peername",

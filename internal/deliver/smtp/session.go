@@ -28,8 +28,10 @@ type session struct {
 	r         *bufio.Reader
 	w         *bufio.Writer
 	encrypted bool
-	features  features
-	connected time.Time // when the host was ready for mail
+	// retryPlain: TLS failed, and without it there may be more success.
+	retryPlain bool
+	features   features
+	connected  time.Time // when the host was ready for mail
 }
 
 // features are what the host offers.
@@ -61,16 +63,16 @@ func (s *session) run(lastSession bool) end {
 	defer s.conn.Close()
 	stop := context.AfterFunc(s.ctx, func() { s.conn.Close() })
 	defer stop()
-	ok, again := s.greet()
-	if again {
+	result := unusable
+	if s.greet() {
+		s.d.lastHost = s.d.lastHost || s.d.lastSite && lastSession
+		s.transfer()
+		result = transferred
+	}
+	if s.retryPlain {
 		return retryPlain
 	}
-	if !ok {
-		return unusable
-	}
-	s.d.lastHost = s.d.lastHost || s.d.lastSite && lastSession
-	s.transfer()
-	return transferred
+	return result
 }
 
 func (s *session) connect() error {
@@ -116,12 +118,7 @@ func reason(err error) string {
 }
 
 // greet speaks the dialogue up to the point where mail can be sent.
-func (s *session) greet() (ok, retryPlain bool) {
-	if !s.banner() || !s.hello() {
-		return false, false
-	}
-	return s.negotiateTLS()
-}
+func (s *session) greet() bool { return s.banner() && s.hello() && s.negotiateTLS() }
 
 // banner reads the server's greeting.
 func (s *session) banner() bool {
@@ -274,10 +271,18 @@ func (s *session) fail(t trouble) bool {
 	return false
 }
 
-// lost settles the recipients after an error of the connection.
+// lost settles all recipients that are left after an error of the connection.
 func (s *session) lost(err error, doing string) bool {
-	s.d.fail(s.relay(), s.d.left(), s.lostTrouble(err, doing))
+	s.broken(s.d.left(), err, doing)
 	return false
+}
+
+// broken settles recipients after an error of the connection.
+func (s *session) broken(recipients []int, err error, doing string) {
+	if s.encrypted {
+		s.mayRetryPlain()
+	}
+	s.d.fail(s.relay(), recipients, s.lostTrouble(err, doing))
 }
 
 // lostTrouble is what the loss of the connection means for the recipients.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,9 @@ type Settings struct {
 	DataInitTimeout, DataXferTimeout             time.Duration
 	DataDoneTimeout, QuitTimeout                 time.Duration
 	RsetTimeout                                  time.Duration
+	// MinimalBackoff is how old a message must be before it goes out in the
+	// clear after TLS has failed.
+	MinimalBackoff time.Duration
 }
 
 // TLSLevel is smtp_tls_security_level.
@@ -110,6 +114,7 @@ func FromConfig(cfg *config.Config, lmtp bool) (Settings, error) {
 		DataDoneTimeout:   c.Duration("smtp_data_done_timeout"),
 		QuitTimeout:       c.Duration("smtp_quit_timeout"),
 		RsetTimeout:       c.Duration("smtp_rset_timeout"),
+		MinimalBackoff:    c.Duration("minimal_backoff_time"),
 		SkipQuit:          c.Bool("smtp_skip_quit_response"),
 	}
 	for _, word := range c.Strings("smtp_host_lookup") {
@@ -162,17 +167,11 @@ func tlsLevel(c params) (TLSLevel, error) {
 // tlsConfig reads the CA certificates and our own certificate, if there are
 // any.
 func tlsConfig(c params) (*tls.Config, error) {
-	t := &tls.Config{}
-	if file := c.Str("smtp_tls_CAfile"); file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, c.errorf("smtp_tls_CAfile", "%w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, c.errorf("smtp_tls_CAfile", "%s: no certificate in it", file)
-		}
+	roots, err := trusted(c)
+	if err != nil {
+		return nil, err
 	}
+	t := &tls.Config{RootCAs: roots}
 	if file := c.Str("smtp_tls_cert_file"); file != "" && file != "none" {
 		cert, err := tls.LoadX509KeyPair(file, c.Str("smtp_tls_key_file"))
 		if err != nil {
@@ -181,6 +180,42 @@ func tlsConfig(c params) (*tls.Config, error) {
 		t.Certificates = []tls.Certificate{cert}
 	}
 	return t, nil
+}
+
+// trusted are the CAs that servers' certificates may come from: nobody, if none
+// are named.
+func trusted(c params) (*x509.CertPool, error) {
+	roots := x509.NewCertPool()
+	if c.Bool("tls_append_default_CA") {
+		system, err := x509.SystemCertPool()
+		if err != nil {
+			return nil, c.errorf("tls_append_default_CA", "%w", err)
+		}
+		roots = system
+	}
+	if file := c.Str("smtp_tls_CAfile"); file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, c.errorf("smtp_tls_CAfile", "%w", err)
+		}
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, c.errorf("smtp_tls_CAfile", "%s: no certificate in it", file)
+		}
+	}
+	if dir := c.Str("smtp_tls_CApath"); dir != "" {
+		files, err := filepath.Glob(filepath.Join(dir, "*.[0-9]")) // named by their hashes
+		if err != nil {
+			return nil, c.errorf("smtp_tls_CApath", "%w", err)
+		}
+		for _, file := range files {
+			pem, err := os.ReadFile(file)
+			if err != nil {
+				return nil, c.errorf("smtp_tls_CApath", "%w", err)
+			}
+			roots.AppendCertsFromPEM(pem)
+		}
+	}
+	return roots, nil
 }
 
 // portNumber reads a port given by number or by service name.

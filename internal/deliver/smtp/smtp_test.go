@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"os"
@@ -389,7 +390,7 @@ func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}, pool
 }
 
 func TestSTARTTLS(t *testing.T) {
@@ -403,22 +404,23 @@ func TestSTARTTLS(t *testing.T) {
 		cert   *tls.Certificate
 		roots  *x509.CertPool
 		want   string // status, DSN and text
-		tls    bool
+		log    string // the word for trust; empty: no TLS
 	}{
-		"may, offered":       {TLSMay, offered, "", &good, nil, "sent 2.0.0", true},
-		"may, not offered":   {TLSMay, plain, "", nil, nil, "sent 2.0.0", false},
-		"may, broken":        {TLSMay, offered, "", nil, nil, "sent 2.0.0", false},
-		"may, refused":       {TLSMay, offered, "454 4.7.0 no", nil, nil, "sent 2.0.0", false},
-		"none":               {TLSNone, offered, "", nil, nil, "sent 2.0.0", false},
-		"encrypt":            {TLSEncrypt, offered, "", &other, nil, "sent 2.0.0", true},
-		"encrypt, not there": {TLSEncrypt, plain, "", nil, nil, "deferred 4.7.4 TLS is required, but was not offered by host HOST", false},
-		"encrypt, refused":   {TLSEncrypt, offered, "454 4.7.0 no", nil, nil, "deferred 4.7.0 TLS is required, but host HOST refused to start TLS: 454 4.7.0 no", false},
-		"encrypt, broken":    {TLSEncrypt, offered, "", nil, nil, "deferred 4.7.5 Cannot start TLS: handshake failure", false},
-		"verify":             {TLSVerify, offered, "", &good, pool, "sent 2.0.0", true},
-		"verify, untrusted":  {TLSVerify, offered, "", &good, otherPool, "deferred 4.7.5 Server certificate not trusted", true},
-		"verify, other name": {TLSVerify, offered, "", &other, otherPool, "deferred 4.7.5 Server certificate not verified", true},
+		"may, offered":       {TLSMay, offered, "", &good, nil, "sent 2.0.0", "Untrusted"},
+		"may, not offered":   {TLSMay, plain, "", nil, nil, "sent 2.0.0", ""},
+		"may, broken":        {TLSMay, offered, "", nil, nil, "deferred 4.7.5 Cannot start TLS: handshake failure", ""},
+		"may, broken later":  {TLSMay, offered, "", nil, nil, "sent 2.0.0", ""},
+		"may, refused":       {TLSMay, offered, "454 4.7.0 no", nil, nil, "sent 2.0.0", ""},
+		"none":               {TLSNone, offered, "", nil, nil, "sent 2.0.0", ""},
+		"encrypt":            {TLSEncrypt, offered, "", &other, nil, "sent 2.0.0", "Untrusted"},
+		"encrypt, not there": {TLSEncrypt, plain, "", nil, nil, "deferred 4.7.4 TLS is required, but was not offered by host HOST", ""},
+		"encrypt, refused":   {TLSEncrypt, offered, "454 4.7.0 no", nil, nil, "deferred 4.7.0 TLS is required, but host HOST refused to start TLS: 454 4.7.0 no", ""},
+		"encrypt, broken":    {TLSEncrypt, offered, "", nil, nil, "deferred 4.7.5 Cannot start TLS: handshake failure", ""},
+		"verify":             {TLSVerify, offered, "", &good, pool, "sent 2.0.0", "Verified"},
+		"verify, untrusted":  {TLSVerify, offered, "", &good, otherPool, "deferred 4.7.5 Server certificate not verified", "Untrusted"},
+		"verify, other name": {TLSVerify, offered, "", &other, otherPool, "deferred 4.7.5 Server certificate not verified", "Trusted"},
 	} {
-		s := &server{replies: map[string]string{"EHLO": c.ehlo, "EHLO 2": "250 srv.test"}, tls: &tls.Config{}}
+		s := &server{replies: map[string]string{"EHLO": c.ehlo, "EHLO 2": "250 srv.test"}, tls: &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}}
 		if c.answer != "" {
 			s.replies["STARTTLS"] = c.answer
 		}
@@ -427,8 +429,13 @@ func TestSTARTTLS(t *testing.T) {
 		}
 		port := s.listen(t, "127.0.0.1", "0")
 		a, log := newAgent(t)
-		a.TLS, a.TLSConfig.RootCAs, a.TLSLogLevel = c.level, c.roots, 1
-		r := a.Deliver(t.Context(), request("tls.test:"+port, "x\n"))[0]
+		a.TLS, a.TLSConfig.RootCAs, a.TLSLogLevel, a.MinimalBackoff = c.level, c.roots, 1, time.Hour
+		req := request("tls.test:"+port, "x\n")
+		req.Envelope.Arrived = time.Now()
+		if strings.HasSuffix(name, "later") {
+			req.Envelope.Arrived = time.Now().Add(-time.Hour)
+		}
+		r := a.Deliver(t.Context(), req)[0]
 		got := r.Status.String() + " " + r.DSN
 		if r.Status != deliver.Sent {
 			got += " " + r.Text
@@ -436,8 +443,63 @@ func TestSTARTTLS(t *testing.T) {
 		if want := strings.ReplaceAll(c.want, "HOST", "tls.test[127.0.0.1]"); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
-		if tls := strings.Contains(log.String(), "TLS connection established to tls.test[127.0.0.1]:"+port+": TLSv1.3 with cipher"); tls != c.tls {
-			t.Errorf("%s: TLS %v, want %v; log %s", name, tls, c.tls, log)
+		line := "TLS connection established to tls.test[127.0.0.1]:" + port + ": TLSv1.3 with cipher TLS_AES_128_GCM_SHA256 (128/128 bits) " +
+			"key-exchange X25519 server-signature ECDSA (prime256v1) server-digest SHA256"
+		if logged := strings.Contains(log.String(), "\""+c.log+" "+line+"\""); logged != (c.log != "") {
+			t.Errorf("%s: log %s, want %q", name, log, c.log)
+		}
+	}
+}
+
+// A connection that breaks within TLS is tried again without, once the message
+// has waited for it, if TLS is no condition.
+func TestRetryWithoutTLS(t *testing.T) {
+	cert, _ := certificate(t, "tls.test")
+	for name, c := range map[string]struct {
+		level   TLSLevel
+		age     time.Duration
+		replies map[string]string
+		want    string
+	}{
+		"EHLO, fresh":   {TLSMay, 0, map[string]string{"EHLO 2": ""}, "deferred 4.4.2 starttls 1"},
+		"EHLO":          {TLSMay, time.Hour, map[string]string{"EHLO 2": ""}, "sent 2.0.0 starttls 1"},
+		"EHLO, encrypt": {TLSEncrypt, time.Hour, map[string]string{"EHLO 2": ""}, "deferred 4.4.2 starttls 1"},
+		"MAIL, fresh":   {TLSMay, 0, map[string]string{"MAIL": ""}, "deferred 4.4.2 starttls 1"},
+		"MAIL":          {TLSMay, time.Hour, map[string]string{"MAIL": ""}, "deferred 4.4.2 starttls 1"}, // lost without TLS as well
+	} {
+		s := &server{replies: map[string]string{"EHLO": "250-srv.test\n250 STARTTLS"}, tls: &tls.Config{Certificates: []tls.Certificate{cert}}}
+		for k, v := range c.replies {
+			s.replies[k] = v
+		}
+		port := s.listen(t, "127.0.0.1", "0")
+		a, _ := newAgent(t)
+		a.TLS, a.MinimalBackoff = c.level, time.Hour
+		req := request("tls.test:"+port, "x\n")
+		req.Envelope.Arrived = time.Now().Add(-c.age)
+		r := a.Deliver(t.Context(), req)[0]
+		got := fmt.Sprintf("%s %s starttls %d", r.Status, r.DSN, strings.Count(s.said(), "STARTTLS"))
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+		if plain := strings.Count(s.said(), "EHLO") == 3; plain != (c.level == TLSMay && c.age > 0) {
+			t.Errorf("%s: said %s", name, s.said())
+		}
+	}
+}
+
+// A server that asks for a certificate gets ours, and the log says so.
+func TestClientCertificate(t *testing.T) {
+	cert, _ := certificate(t, "tls.test")
+	for asked, want := range map[tls.ClientAuthType]bool{tls.NoClientCert: false, tls.RequireAnyClientCert: true} {
+		s := &server{replies: map[string]string{"EHLO": "250-srv.test\n250 STARTTLS"}, tls: &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: asked}}
+		port := s.listen(t, "127.0.0.1", "0")
+		a, log := newAgent(t)
+		a.TLS, a.TLSConfig.Certificates, a.TLSLogLevel = TLSEncrypt, []tls.Certificate{cert}, 1
+		if r := a.Deliver(t.Context(), request("tls.test:"+port, "x\n"))[0]; r.Status != deliver.Sent {
+			t.Errorf("%v: %+v", asked, r)
+		}
+		if strings.Contains(log.String(), " client-signature ECDSA (prime256v1) client-digest SHA256") != want {
+			t.Errorf("%v: log %s", asked, log)
 		}
 	}
 }

@@ -3,63 +3,97 @@ package smtp
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"syscall"
+
+	"sekisho/internal/tlsinfo"
 )
 
 // negotiateTLS turns TLS on where it is offered and wanted.
-func (s *session) negotiateTLS() (ok, retryPlain bool) {
+func (s *session) negotiateTLS() bool {
 	if s.features.startTLS && s.level >= TLSMay {
 		s.deadline(s.d.a.StartTLSTimeout)
 		r, err := s.command("STARTTLS")
 		if err != nil {
-			return s.lost(err, "receiving the STARTTLS response"), false
+			return s.lost(err, "receiving the STARTTLS response")
 		}
 		if r.class() == 2 {
 			return s.startTLS()
 		}
 		if s.level >= TLSEncrypt {
 			return s.fail(trouble{dsn: r.dsn, mta: s.host.name, diag: r.text,
-				text: fmt.Sprintf("TLS is required, but host %s refused to start TLS: %s", s.name(), r.text)}), false
+				text: fmt.Sprintf("TLS is required, but host %s refused to start TLS: %s", s.name(), r.text)})
 		}
 	}
 	if s.level >= TLSEncrypt {
 		return s.fail(trouble{dsn: "4.7.4",
-			text: "TLS is required, but was not offered by host " + s.name()}), false
+			text: "TLS is required, but was not offered by host " + s.name()})
 	}
-	return true, false
+	return true
 }
 
 // startTLS does the handshake and introduces itself again. What the server
 // said before is forgotten (RFC 3207 section 4.2).
-func (s *session) startTLS() (ok, retryPlain bool) {
+func (s *session) startTLS() bool {
 	cfg := s.d.a.TLSConfig.Clone()
 	cfg.ServerName = s.host.name
 	cfg.InsecureSkipVerify = true // checked below, with Postfix's consequences
+	var asked *tls.CertificateRequestInfo
+	if len(cfg.Certificates) > 0 {
+		cfg.GetClientCertificate = func(i *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if i.SupportsCertificate(&cfg.Certificates[0]) != nil {
+				return &tls.Certificate{}, nil
+			}
+			asked = i
+			return &cfg.Certificates[0], nil
+		}
+	}
 	conn := tls.Client(s.conn, cfg)
 	if err := conn.HandshakeContext(s.ctx); err != nil {
-		s.d.a.Log.Info(fmt.Sprintf("SSL_connect error to %s: %v", s.relay(), err))
-		if s.level == TLSMay && s.ctx.Err() == nil {
-			s.d.a.Log.Info(s.d.r.QueueID + ": Cannot start TLS: handshake failure")
-			return false, true
-		}
+		s.logHandshake(err)
+		s.mayRetryPlain()
 		s.d.fail(s.relay(), s.d.left(), trouble{dsn: "4.7.5", text: "Cannot start TLS: handshake failure"})
-		return false, false
+		return false
 	}
 	s.use(conn)
 	s.encrypted = true
 	state := conn.ConnectionState()
 	trusted := verify(state, cfg.RootCAs, "") == nil
 	if s.d.a.TLSLogLevel > 0 {
-		s.logTLS(state, trusted)
+		s.logTLS(state, trusted, asked)
 	}
 	if s.level >= TLSVerify && verify(state, cfg.RootCAs, s.host.name) != nil {
-		text := "Server certificate not trusted"
-		if trusted {
-			text = "Server certificate not verified"
-		}
-		return s.fail(trouble{dsn: "4.7.5", text: text}), false
+		return s.fail(trouble{dsn: "4.7.5", text: "Server certificate not verified"})
 	}
-	return s.hello(), false
+	return s.hello()
+}
+
+// mayRetryPlain decides after a failure of TLS whether this host is to be tried
+// again without: only when TLS is no condition and the message has waited for a
+// retry already.
+func (s *session) mayRetryPlain() {
+	a := s.d.a
+	if s.level == TLSMay && s.ctx.Err() == nil && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.MinimalBackoff {
+		s.retryPlain = true
+		s.d.lastHost = false
+	}
+}
+
+// logHandshake says why a handshake failed, as Postfix does.
+func (s *session) logHandshake(err error) {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		s.d.a.Log.Info(fmt.Sprintf("SSL_connect error to %s: lost connection", s.relay()))
+	case errors.As(err, new(syscall.Errno)), errors.As(err, &timeout) && timeout.Timeout():
+		s.d.a.Log.Info(fmt.Sprintf("SSL_connect error to %s: %s", s.relay(), reason(err)))
+	default:
+		s.d.a.Log.Info(fmt.Sprintf("SSL_connect error to %s: -1", s.relay()))
+		s.d.a.Log.Warn(fmt.Sprintf("TLS library problem: %v", err))
+	}
 }
 
 // verify checks the server's certificate; name "" checks who signed it only.
@@ -72,27 +106,21 @@ func verify(state tls.ConnectionState, roots *x509.CertPool, name string) error 
 	return err
 }
 
-func (s *session) logTLS(state tls.ConnectionState, trusted bool) {
+// wanted are the signature schemes that crypto/tls asks a server for, as far as
+// servers use them: a server signs with the first that its key can do.
+var wanted = []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256, tls.Ed25519, tls.PSSWithSHA384, tls.PSSWithSHA512}
+
+func (s *session) logTLS(state tls.ConnectionState, trusted bool, asked *tls.CertificateRequestInfo) {
 	word := "Untrusted"
 	switch {
-	case trusted && s.level >= TLSVerify:
+	case trusted && s.level >= TLSVerify && verify(state, s.d.a.TLSConfig.RootCAs, s.host.name) == nil:
 		word = "Verified"
 	case trusted:
 		word = "Trusted"
 	}
-	s.d.a.Log.Info(fmt.Sprintf("%s TLS connection established to %s: %s with cipher %s", word, s.relay(),
-		versionName(state.Version), tls.CipherSuiteName(state.CipherSuite)))
-}
-
-// versionName is a TLS version as OpenSSL spells it.
-func versionName(v uint16) string {
-	switch v {
-	case tls.VersionTLS10:
-		return "TLSv1"
-	case tls.VersionTLS11:
-		return "TLSv1.1"
-	case tls.VersionTLS12:
-		return "TLSv1.2"
+	info := tlsinfo.Describe(state, state.PeerCertificates[0], wanted)
+	if own := s.d.a.TLSConfig.Certificates; len(own) > 0 && own[0].Leaf != nil && asked != nil {
+		info.SignedByClient(own[0].Leaf, asked.SignatureSchemes)
 	}
-	return "TLSv1.3"
+	s.d.a.Log.Info(fmt.Sprintf("%s TLS connection established to %s: %s", word, s.relay(), info))
 }

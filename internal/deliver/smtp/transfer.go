@@ -171,7 +171,7 @@ func (t *transaction) answers() bool {
 		t.deadline(t.d.a.DataDoneTimeout)
 		r, err := t.read()
 		if err != nil {
-			t.d.fail(t.relay(), left, t.lostTrouble(err, "sending end of data -- message may be sent more than once"))
+			t.broken(left, err, "sending end of data -- message may be sent more than once")
 			return false
 		}
 		concerned := left
@@ -204,7 +204,7 @@ func (t *transaction) abandon() {
 // what it has.
 func (t *transaction) contentFailed(err error) {
 	if !errors.Is(err, errContent) {
-		t.d.fail(t.relay(), t.accepted, t.lostTrouble(err, "sending message body"))
+		t.broken(t.accepted, err, "sending message body")
 		return
 	}
 	t.d.a.Log.Error(fmt.Sprintf("%s: %v", t.d.r.QueueID, err))
