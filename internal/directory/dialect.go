@@ -52,7 +52,7 @@ func one[T any](ctx context.Context, d *Directory, what string, scan func(scanne
 		v, err = scan(db.QueryRowContext(ctx, d.dialect.bind(query), args...))
 		return err
 	})
-	if absent(err) {
+	if absent(err, what) {
 		return v, fmt.Errorf("%s %w", what, ErrNotFound)
 	}
 	if err != nil {

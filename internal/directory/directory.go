@@ -223,7 +223,7 @@ func (d *Directory) LookupPassword(ctx context.Context, user string) (Account, e
 			FROM mailbox m JOIN domain d ON d.domain = m.domain
 			WHERE m.username = ?`), strings.ToLower(user)).Scan(&a.User, &a.Stored, &mailbox, &domain)
 	})
-	if absent(err) {
+	if absent(err, user) {
 		return Account{}, fmt.Errorf("mailbox %s %w", user, ErrNotFound)
 	}
 	if err != nil {
@@ -233,9 +233,11 @@ func (d *Directory) LookupPassword(ctx context.Context, user string) (Account, e
 	return a, nil
 }
 
-// absent tells whether a query found no row, or could not: no row has a name
-// that the column's character set cannot hold.
-func absent(err error) bool { return errors.Is(err, sql.ErrNoRows) || sqldb.Unrepresentable(err) }
+// absent tells whether a query for a name found no row, or could not: no row
+// has a name that the column's character set cannot hold.
+func absent(err error, name string) bool {
+	return errors.Is(err, sql.ErrNoRows) || sqldb.Unrepresentable(err, name)
+}
 
 // StoredPasswords calls yield with the stored passwords of all active
 // mailboxes until it returns false.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -77,13 +78,16 @@ func stale(err error) bool {
 	return false
 }
 
-// Unrepresentable tells whether a server refused a statement because a value
-// in it cannot be written in the character set of the column it is compared
-// with, or in any: no row can hold that value.
-func Unrepresentable(err error) bool {
+// Unrepresentable tells whether a server refused a statement because value, a
+// parameter of it, cannot be written in the character set of the column it is
+// compared with, or in any: no row can hold that value. A plain ASCII value is
+// never the reason.
+func Unrepresentable(err error, value string) bool {
 	var my *mysql.MySQLError
 	var pg *pgconn.PgError
 	switch {
+	case !strings.ContainsFunc(value, func(r rune) bool { return r == 0 || r >= utf8.RuneSelf }):
+		return false
 	case errors.As(err, &my):
 		// ER_CANT_AGGREGATE_2COLLATIONS and its kin, ER_INVALID_CHARACTER_STRING,
 		// ER_CANNOT_CONVERT_STRING.

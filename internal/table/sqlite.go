@@ -7,16 +7,11 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"sekisho/internal/config"
 )
-
-// sqlTimeout bounds one query: a table that doesn't answer is a temporary
-// failure, not a session that hangs.
-const sqlTimeout = 30 * time.Second
 
 // sqlTable asks a database (sqlite_table(5)).
 type sqlTable struct {
@@ -27,8 +22,8 @@ type sqlTable struct {
 
 // openSQLite reads the table's file, or parameters of main.cf that begin with
 // the table's name, and prepares the query.
-func openSQLite(path, name string, o Options) (Table, error) {
-	get, err := sqlParams(path, name, o)
+func (s *Set) openSQLite(name string, depth int) (Table, error) {
+	get, err := s.sqlParams(name)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +31,7 @@ func openSQLite(path, name string, o Options) (Table, error) {
 	if file == "" {
 		return nil, errors.New("dbpath is not set")
 	}
-	c, err := readSQL(get)
+	c, err := s.readSQL(get, dialect{}, depth)
 	if err != nil {
 		return nil, err
 	}
@@ -56,11 +51,11 @@ func openSQLite(path, name string, o Options) (Table, error) {
 
 // sqlParams reads the table's file; a name that is no path stands before
 // parameters of main.cf.
-func sqlParams(path, name string, o Options) (func(string) string, error) {
+func (s *Set) sqlParams(name string) (func(string) string, error) {
 	if !strings.HasPrefix(name, "/") && !strings.HasPrefix(name, ".") {
-		return func(p string) string { return o.Param(name + "_" + p) }, nil
+		return func(p string) string { return s.o.Param(name + "_" + p) }, nil
 	}
-	m, err := config.ReadSettings(path)
+	m, err := config.ReadSettings(s.path(name))
 	if err != nil {
 		return nil, err
 	}
@@ -68,26 +63,16 @@ func sqlParams(path, name string, o Options) (func(string) string, error) {
 }
 
 func (t *sqlTable) Lookup(key string) (string, bool, error) {
-	key = strings.ToLower(key)
-	if !t.c.wants(key) {
-		return "", false, nil
-	}
-	args, ok := t.c.args(key)
-	if !ok {
-		return "", false, nil
-	}
-	rows, err := t.rows(args)
-	if err != nil {
-		return "", false, err
-	}
-	return t.c.result(rows, key)
+	return t.c.lookup(key, t.rows)
 }
 
 // rows returns the first column of all rows, NULL as "".
-func (t *sqlTable) rows(args []any) ([]string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), sqlTimeout)
-	defer cancel()
-	rs, err := t.stmt.QueryContext(ctx, args...)
+func (t *sqlTable) rows(ctx context.Context, args []string) ([]string, error) {
+	params := make([]any, len(args))
+	for i, a := range args {
+		params[i] = a
+	}
+	rs, err := t.stmt.QueryContext(ctx, params...)
 	if err != nil {
 		return nil, fmt.Errorf("query failed: %w", err)
 	}
@@ -112,4 +97,6 @@ func (t *sqlTable) rows(args []any) ([]string, error) {
 	return out, rs.Err()
 }
 
-func (t *sqlTable) Close() error { return errors.Join(t.stmt.Close(), t.db.Close()) }
+func (t *sqlTable) Close() error {
+	return errors.Join(t.stmt.Close(), t.db.Close(), t.c.domains.Close())
+}

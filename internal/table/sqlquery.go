@@ -1,48 +1,47 @@
 package table
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"sekisho/internal/mail"
 )
 
-// sqlConfig is the file behind a SQL table (mysql_table(5), sqlite_table(5)).
+// sqlConfig is the file behind a SQL table (mysql_table(5), pgsql_table(5),
+// sqlite_table(5)).
 type sqlConfig struct {
-	get          func(name string) string
 	query        statement
 	resultFormat string
-	domains      []string
+	domains      domainList
 	limit        int
 }
 
-// statement is a query whose quoted texts with %-escapes have become bind
-// parameters, so that a key is never part of the SQL.
-type statement struct {
-	sql    string
-	params []string // templates, one for each "?"
-}
-
-func readSQL(get func(string) string) (*sqlConfig, error) {
-	c := &sqlConfig{get: get, resultFormat: get("result_format")}
+func (s *Set) readSQL(get func(string) string, d dialect, depth int) (*sqlConfig, error) {
+	c := &sqlConfig{resultFormat: get("result_format")}
 	if c.resultFormat == "" {
 		c.resultFormat = "%s"
 	}
 	q := get("query")
 	if q == "" {
 		var err error
-		if q, err = legacyQuery(get); err != nil {
+		if q, err = legacyQuery(get, d); err != nil {
 			return nil, err
 		}
 	}
-	st, err := compileQuery(q)
-	if err != nil {
+	var err error
+	if c.query, err = compileQuery(q, d); err != nil {
 		return nil, err
 	}
-	c.query = st
-	c.domains = splitWords(get("domain"))
+	if err := checkTemplate(c.resultFormat); err != nil {
+		return nil, fmt.Errorf("result_format: %w", err)
+	}
+	if c.domains, err = s.openDomains(get("domain"), depth); err != nil {
+		return nil, fmt.Errorf("domain: %w", err)
+	}
 	if l := get("expansion_limit"); l != "" {
 		if c.limit, err = strconv.Atoi(l); err != nil || c.limit < 0 {
 			return nil, fmt.Errorf("expansion_limit = %s is no number", l)
@@ -52,69 +51,15 @@ func readSQL(get func(string) string) (*sqlConfig, error) {
 }
 
 // legacyQuery builds the query of tables configured before there was "query".
-func legacyQuery(get func(string) string) (string, error) {
+func legacyQuery(get func(string) string, d dialect) (string, error) {
+	if f := get("select_function"); f != "" && d.function {
+		return "SELECT " + f + "('%s')", nil
+	}
 	sel, tab, where := get("select_field"), get("table"), get("where_field")
 	if sel == "" || tab == "" || where == "" {
 		return "", errors.New("no query (set query, or select_field, table and where_field)")
 	}
 	return "SELECT " + sel + " FROM " + tab + " WHERE " + where + " = '%s' " + get("additional_conditions"), nil
-}
-
-// compileQuery turns '...%s...', "...%s..." and bare %s into "?".
-func compileQuery(q string) (statement, error) {
-	var st statement
-	var b strings.Builder
-	for i := 0; i < len(q); i++ {
-		switch c := q[i]; {
-		case c == '\'' || c == '"':
-			text, n, err := quoted(q[i:])
-			if err != nil {
-				return st, err
-			}
-			if strings.Contains(strings.ReplaceAll(text, "%%", ""), "%") {
-				b.WriteByte('?')
-				st.params = append(st.params, text)
-			} else {
-				b.WriteString(strings.ReplaceAll(q[i:i+n], "%%", "%"))
-			}
-			i += n - 1
-		case c == '%' && i+1 < len(q):
-			i++
-			if q[i] == '%' {
-				b.WriteByte('%')
-				continue
-			}
-			b.WriteByte('?')
-			st.params = append(st.params, "%"+string(q[i]))
-		default:
-			b.WriteByte(c)
-		}
-	}
-	for _, p := range st.params {
-		if err := checkTemplate(p); err != nil {
-			return st, err
-		}
-	}
-	st.sql = b.String()
-	return st, nil
-}
-
-// quoted returns the contents of a quoted text and its length with quotes.
-func quoted(s string) (text string, n int, err error) {
-	var b strings.Builder
-	for i := 1; i < len(s); i++ {
-		if s[i] != s[0] {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i+1 < len(s) && s[i+1] == s[0] {
-			b.WriteByte(s[i])
-			i++
-			continue
-		}
-		return b.String(), i + 1, nil
-	}
-	return "", 0, fmt.Errorf("the query has an open quote: %s", s)
 }
 
 func checkTemplate(t string) error {
@@ -179,9 +124,33 @@ func domainLabel(key string, n int) (string, bool) {
 	return labels[len(labels)-n], true
 }
 
+// sqlTimeout bounds one lookup: a table that doesn't answer is a temporary
+// failure, not a session that hangs.
+const sqlTimeout = 30 * time.Second
+
+// lookup asks for a key, which is folded to lower case, by query, which returns
+// the values of the result.
+func (c *sqlConfig) lookup(key string, query func(context.Context, []string) ([]string, error)) (string, bool, error) {
+	key = strings.ToLower(key)
+	if wants, err := c.domains.wants(key); err != nil || !wants {
+		return "", false, err
+	}
+	args, ok := c.args(key)
+	if !ok {
+		return "", false, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sqlTimeout)
+	defer cancel()
+	values, err := query(ctx, args)
+	if err != nil {
+		return "", false, err
+	}
+	return c.result(values, key)
+}
+
 // args returns the bind parameters for a key; ok is false when the key lacks a
 // part that the query needs.
-func (c *sqlConfig) args(key string) (args []any, ok bool) {
+func (c *sqlConfig) args(key string) (args []string, ok bool) {
 	for _, p := range c.query.params {
 		s, ok := expandTemplate(p, key, key)
 		if !ok {
@@ -207,21 +176,4 @@ func (c *sqlConfig) result(rows []string, key string) (string, bool, error) {
 		}
 	}
 	return strings.Join(parts, ","), len(parts) > 0, nil
-}
-
-// wants reports whether the table's domain list lets a key through.
-func (c *sqlConfig) wants(key string) bool {
-	if len(c.domains) == 0 {
-		return true
-	}
-	local, domain, has := mail.SplitAddress(key)
-	if !has || local == "" {
-		return false
-	}
-	for _, d := range c.domains {
-		if strings.EqualFold(d, domain) {
-			return true
-		}
-	}
-	return false
 }

@@ -18,6 +18,7 @@ import (
 	"sync"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/sqldb"
 )
 
 // Table is one lookup table. Implementations are safe for concurrent use. An
@@ -51,13 +52,16 @@ type Options struct {
 // Set holds open tables by their specification, each opened once. It is safe
 // for concurrent use.
 type Set struct {
-	o      Options
-	mu     sync.RWMutex
-	tables map[string]Table
+	o         Options
+	mu        sync.RWMutex
+	tables    map[string]Table
+	databases map[sqldb.Settings]*sqldb.Servers
 }
 
 // NewSet returns an empty set.
-func NewSet(o Options) *Set { return &Set{o: o, tables: make(map[string]Table)} }
+func NewSet(o Options) *Set {
+	return &Set{o: o, tables: make(map[string]Table), databases: make(map[sqldb.Settings]*sqldb.Servers)}
+}
 
 // Open opens a table if it is not open yet. The error is an *OpenError, or
 // several joined, one for each line that makes no sense.
@@ -123,7 +127,10 @@ func (s *Set) Close() error {
 	for _, t := range s.tables {
 		errs = append(errs, t.Close())
 	}
-	s.tables = make(map[string]Table)
+	for _, d := range s.databases {
+		errs = append(errs, d.Close())
+	}
+	s.tables, s.databases = make(map[string]Table), make(map[sqldb.Settings]*sqldb.Servers)
 	return errors.Join(errs...)
 }
 
@@ -222,7 +229,9 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 	case "nis":
 		return openNIS(s.o)
 	case "sqlite":
-		return openSQLite(s.path(name), name, s.o)
+		return s.openSQLite(name, depth)
+	case sqldb.MySQL, sqldb.PostgreSQL:
+		return s.openServer(typ, name, depth)
 	}
 	return nil, UnknownTypeError(typ)
 }
@@ -230,7 +239,7 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 // Types lists the table types that can be opened.
 func Types() []string {
 	return []string{
-		"btree", "cdb", "cidr", "environ", "fail", "hash", "inline", "lmdb", "nis", "pcre", "pipemap",
+		"btree", "cdb", "cidr", "environ", "fail", "hash", "inline", "lmdb", "mysql", "nis", "pcre", "pgsql", "pipemap",
 		"proxy", "randmap", "regexp", "sqlite", "static", "texthash", "unionmap", "unix",
 	}
 }
