@@ -26,12 +26,13 @@ type creator func(t *testing.T) (*directory.Directory, string, *clock.Manual)
 
 // tests are what every database must do.
 var tests = map[string]func(*testing.T, creator){
-	"Domains":       testDomains,
-	"RemoveDomain":  testRemoveDomain,
-	"Mailboxes":     testMailboxes,
-	"Aliases":       testAliases,
-	"Passwords":     testPasswords,
-	"ConcurrentUse": testConcurrentUse,
+	"Domains":         testDomains,
+	"RemoveDomain":    testRemoveDomain,
+	"Mailboxes":       testMailboxes,
+	"Aliases":         testAliases,
+	"Passwords":       testPasswords,
+	"ReplacePassword": testReplacePassword,
+	"ConcurrentUse":   testConcurrentUse,
 }
 
 func TestSQLite(t *testing.T) {
