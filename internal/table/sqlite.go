@@ -11,6 +11,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"sekisho/internal/config"
+	"sekisho/internal/sqldb"
 )
 
 // sqlTable asks a database (sqlite_table(5)).
@@ -31,7 +32,7 @@ func (s *Set) openSQLite(name string, depth int) (Table, error) {
 	if file == "" {
 		return nil, errors.New("dbpath is not set")
 	}
-	c, err := s.readSQL(get, dialect{}, depth)
+	c, err := s.readSQL(sqldb.SQLite, get, depth)
 	if err != nil {
 		return nil, err
 	}
@@ -42,9 +43,9 @@ func (s *Set) openSQLite(name string, depth int) (Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	stmt, err := db.Prepare(c.query.sql)
+	stmt, err := db.Prepare(c.query.SQL)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("query %q: %w", c.query.sql, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("query %q: %w", c.query.SQL, err), db.Close())
 	}
 	return &sqlTable{c, db, stmt}, nil
 }

@@ -9,18 +9,22 @@ import (
 	"time"
 
 	"sekisho/internal/mail"
+	"sekisho/internal/sqldb"
 )
+
+// escapes are the letters behind a percent sign, in queries and results.
+const escapes = "suSUdD123456789"
 
 // sqlConfig is the file behind a SQL table (mysql_table(5), pgsql_table(5),
 // sqlite_table(5)).
 type sqlConfig struct {
-	query        statement
+	query        sqldb.Statement
 	resultFormat string
 	domains      domainList
 	limit        int
 }
 
-func (s *Set) readSQL(get func(string) string, d dialect, depth int) (*sqlConfig, error) {
+func (s *Set) readSQL(engine string, get func(string) string, depth int) (*sqlConfig, error) {
 	c := &sqlConfig{resultFormat: get("result_format")}
 	if c.resultFormat == "" {
 		c.resultFormat = "%s"
@@ -28,12 +32,12 @@ func (s *Set) readSQL(get func(string) string, d dialect, depth int) (*sqlConfig
 	q := get("query")
 	if q == "" {
 		var err error
-		if q, err = legacyQuery(get, d); err != nil {
+		if q, err = legacyQuery(engine, get); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if c.query, err = compileQuery(q, d); err != nil {
+	if c.query, err = sqldb.Compile(engine, q, escapes); err != nil {
 		return nil, err
 	}
 	if err := checkTemplate(c.resultFormat); err != nil {
@@ -51,8 +55,8 @@ func (s *Set) readSQL(get func(string) string, d dialect, depth int) (*sqlConfig
 }
 
 // legacyQuery builds the query of tables configured before there was "query".
-func legacyQuery(get func(string) string, d dialect) (string, error) {
-	if f := get("select_function"); f != "" && d.function {
+func legacyQuery(engine string, get func(string) string) (string, error) {
+	if f := get("select_function"); f != "" && engine == sqldb.PostgreSQL {
 		return "SELECT " + f + "('%s')", nil
 	}
 	sel, tab, where := get("select_field"), get("table"), get("where_field")
@@ -68,7 +72,7 @@ func checkTemplate(t string) error {
 			continue
 		}
 		i++
-		if i == len(t) || strings.IndexByte("suSUdD123456789%", t[i]) < 0 {
+		if i == len(t) || t[i] != '%' && strings.IndexByte(escapes, t[i]) < 0 {
 			return fmt.Errorf("bad %% escape in %q (use %%s %%u %%d %%1 to %%9, or %%%% for a percent sign)", t)
 		}
 	}
@@ -151,7 +155,7 @@ func (c *sqlConfig) lookup(key string, query func(context.Context, []string) ([]
 // args returns the bind parameters for a key; ok is false when the key lacks a
 // part that the query needs.
 func (c *sqlConfig) args(key string) (args []string, ok bool) {
-	for _, p := range c.query.params {
+	for _, p := range c.query.Params {
 		s, ok := expandTemplate(p, key, key)
 		if !ok {
 			return nil, false

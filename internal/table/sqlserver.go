@@ -11,12 +11,6 @@ import (
 	"sekisho/internal/sqldb"
 )
 
-// dialects are those of the servers.
-var dialects = map[string]dialect{
-	sqldb.MySQL:      {backslash: true},
-	sqldb.PostgreSQL: {dollars: true, names: true, function: true},
-}
-
 // serverTable asks a database server (mysql_table(5), pgsql_table(5)). What the
 // server says against a statement concerns the key in it, and no other key and
 // no other table: a key of which the column's character set knows nothing is
@@ -36,7 +30,7 @@ func (s *Set) openServer(engine, name string, depth int) (Table, error) {
 		return nil, err
 	}
 	t := &serverTable{needRows: true}
-	if t.c, err = s.readSQL(get, dialects[engine], depth); err != nil {
+	if t.c, err = s.readSQL(engine, get, depth); err != nil {
 		return nil, err
 	}
 	if v := get("require_result_set"); engine == sqldb.MySQL && v != "" {
@@ -113,12 +107,12 @@ func (t *serverTable) values(ctx context.Context, args []string) ([]string, erro
 // on.
 func (t *serverTable) rows(ctx context.Context, h *sqldb.Host, args []string) ([][]sql.NullString, error) {
 	if !t.cast.Load() {
-		rows, err := h.Query(ctx, t.c.query.sql, args...)
+		rows, err := h.Query(ctx, t.c.query.SQL, args...)
 		if !sqldb.Untyped(err) {
 			return rows, err
 		}
 	}
-	rows, err := h.Query(ctx, t.c.query.cast, args...)
+	rows, err := h.Query(ctx, t.c.query.Cast, args...)
 	if err == nil {
 		t.cast.Store(true)
 	}

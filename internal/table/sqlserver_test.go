@@ -180,7 +180,7 @@ func (s *sqlSite) testOddQueries(t *testing.T) {
 		}
 	}
 	for l, want := range map[string]string{
-		"query = SELECT goto FROM alias_%d":              "a key cannot be part of a name",
+		"query = SELECT goto FROM alias_%d":              "a value cannot be part of a name",
 		"query = SELECT 'a%s":                            "open quote",
 		"query = SELECT '%x'":                            "bad % escape",
 		"query = SELECT 1\nexpansion_limit = some":       "expansion_limit = some",
