@@ -56,7 +56,9 @@ func (s *scramSHA256) next(ctx context.Context, response []byte, _ bool) Step {
 		return refuse(user)
 	}
 	s.proven = true
-	return challenge(reply)
+	step := challenge(reply)
+	step.User, step.UserKnown = s.account.User, true
+	return step
 }
 
 // begin opens the conversation that the client's first message asks for; false
