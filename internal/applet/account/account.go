@@ -1,5 +1,6 @@
 // Package account is the commands for accounts: sekisho domain, mailbox and
-// alias, with add, list, show, set and remove, and sekisho mailbox passwd.
+// alias, with add, list, show, set and remove, and sekisho mailbox passwd and
+// schemes.
 //
 // Lists are tables at a terminal and tab-separated lines without a head in a
 // pipe; --json prints what the directory holds. A password is asked for at the

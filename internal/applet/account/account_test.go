@@ -144,9 +144,14 @@ func testCommands(t *testing.T, s *site) {
 		{"", "mailbox show bob@demo.test --json", "{\n  \"username\": \"bob@demo.test\",\n  \"name\": \"Bob\",\n  \"maildir\": \"demo.test/bob/\",\n" +
 			"  \"quota\": 0,\n  \"domain\": \"demo.test\",\n  \"active\": true,\n" +
 			"  \"created\": \"2026-11-24 12:00:00\",\n  \"modified\": \"2026-11-24 12:00:00\"\n}\n"},
+		{"", "mailbox schemes", "BLF-CRYPT\t1\t1\nSHA512-CRYPT\t1\t1\n"},
+		{"", "mailbox schemes --json", "[\n  {\n    \"scheme\": \"BLF-CRYPT\",\n    \"accounts\": 1,\n    \"active\": 1\n  },\n" +
+			"  {\n    \"scheme\": \"SHA512-CRYPT\",\n    \"accounts\": 1,\n    \"active\": 1\n  }\n]\n"},
 		{"", "mailbox remove bob@demo.test", "mailbox bob@demo.test removed; delivered mail stays in demo.test/bob/\n"},
 		{"", "domain remove demo.test --force", "domain demo.test removed; delivered mail stays on disk\n"},
 		{"", "mailbox list", ""},
+		{"", "mailbox schemes", ""},
+		{"", "mailbox schemes --json", "[]\n"},
 	} {
 		got, err := s.run(tt.input, tt.line)
 		if err != nil || got != tt.want {

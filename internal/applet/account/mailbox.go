@@ -9,12 +9,13 @@ import (
 
 // MailboxCmd is "sekisho mailbox".
 type MailboxCmd struct {
-	Add    MailboxAdd    `cmd:"" help:"Add a mailbox; asks for its password."`
-	List   MailboxList   `cmd:"" help:"List mailboxes."`
-	Show   MailboxShow   `cmd:"" help:"Show one mailbox."`
-	Set    MailboxSet    `cmd:"" help:"Change a mailbox."`
-	Passwd MailboxPasswd `cmd:"" help:"Change a mailbox' password; asks for it."`
-	Remove MailboxRemove `cmd:"" help:"Remove a mailbox."`
+	Add     MailboxAdd     `cmd:"" help:"Add a mailbox; asks for its password."`
+	List    MailboxList    `cmd:"" help:"List mailboxes."`
+	Show    MailboxShow    `cmd:"" help:"Show one mailbox."`
+	Set     MailboxSet     `cmd:"" help:"Change a mailbox."`
+	Passwd  MailboxPasswd  `cmd:"" help:"Change a mailbox' password; asks for it."`
+	Schemes MailboxSchemes `cmd:"" help:"Count the mailboxes by how their passwords are stored."`
+	Remove  MailboxRemove  `cmd:"" help:"Remove a mailbox."`
 }
 
 // scheme is the flag of commands that store a password.
