@@ -18,6 +18,7 @@ type TLS struct {
 	CAFile   string
 	CAPath   string
 	Verify   bool // the certificate must bear the host's name
+	Require  bool // TLS without a look at the certificate, when nothing else is set
 }
 
 func readTLS(get func(string) string) (TLS, error) {

@@ -1,0 +1,298 @@
+package cyrus
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"slices"
+	"strings"
+
+	"sekisho/internal/clock"
+	"sekisho/internal/sasl"
+)
+
+// Check asks a method whether a password is right. Not ok and no error: it is
+// not; reason is a line for the log, "" when there is no more to say. An error:
+// the method could not be asked.
+type Check func(ctx context.Context, login, password, service, realm string) (ok bool, reason string, err error)
+
+// Method is a pwcheck_method that is not this package's.
+type Method struct {
+	Keys []string // of the file, that it heeds
+	// Open prepares a check with what get returns of the file's keys.
+	Open func(get func(key string) string) (Check, error)
+}
+
+// Options are what New needs besides the file.
+type Options struct {
+	Hostname    string            // the server's name: the realm when nothing else says it
+	LocalDomain string            // smtpd_sasl_local_domain, may be empty
+	Methods     map[string]Method // by their names in pwcheck_method
+	Clock       clock.Clock
+}
+
+// Backend is a sasl.Backend.
+type Backend struct {
+	file       *File
+	o          Options
+	mechanisms []sasl.Mechanism
+	checks     []check
+	store      *store // nil without auxprop
+	warnings   []string
+}
+
+// check is a method that was chosen.
+type check struct {
+	name string
+	ask  func(ctx context.Context, user, password, service string) (ok bool, reason string, err error)
+}
+
+// New prepares what a file asks for. It connects to nothing; see Probe. Errors
+// tell the file and the line.
+func New(f *File, o Options) (*Backend, error) {
+	b := &Backend{file: f, o: o}
+	known := slices.Clone(ownKeys)
+	for _, name := range words(cmp.Or(strings.ToLower(f.Get("pwcheck_method")), "auxprop")) {
+		c := check{name: name}
+		if name == "auxprop" {
+			s, err := openStore(f, o)
+			if err != nil {
+				return nil, err
+			}
+			b.store, c.ask = s, s.check
+		} else {
+			m, ok := o.Methods[name]
+			if !ok {
+				return nil, f.fail("pwcheck_method", "%q is unknown here: there are auxprop%s", name, b.others())
+			}
+			ask, err := m.Open(f.Get)
+			if err != nil {
+				return nil, f.fail("pwcheck_method", "%s: %w", name, err)
+			}
+			known, c.ask = append(known, m.Keys...), b.split(ask)
+		}
+		b.checks = append(b.checks, c)
+	}
+	b.reportUnknown(known)
+	return b, b.chooseMechanisms()
+}
+
+func (b *Backend) others() string {
+	var names strings.Builder
+	for name := range b.o.Methods {
+		names.WriteString(", " + name)
+	}
+	return names.String()
+}
+
+// split gives a method the parts of a login name that it wants apart: what is
+// behind the last "@" is the realm.
+func (b *Backend) split(ask Check) func(ctx context.Context, user, password, service string) (bool, string, error) {
+	return func(ctx context.Context, user, password, service string) (bool, string, error) {
+		realm := b.o.LocalDomain
+		if i := strings.LastIndexByte(user, '@'); i >= 0 {
+			user, realm = user[:i], user[i+1:]
+		}
+		return ask(ctx, user, password, service, realm)
+	}
+}
+
+// ownKeys are the keys that this package heeds, or that mean nothing here but
+// are right in a file for Cyrus: how much it logs (our errors are always
+// logged), which of its plug-ins it loads and how it writes to a database.
+var ownKeys = []string{
+	"pwcheck_method", "auxprop_plugin", "mech_list", "log_level", "plugin_list", "plugin_path", "saslauthd_path",
+	"sql_engine", "sql_hostnames", "sql_hostname", "sql_user", "sql_passwd", "sql_database", "sql_select",
+	"sql_usessl", "sql_verbose", "sql_insert", "sql_update",
+}
+
+// reportUnknown warns of keys without effect.
+func (b *Backend) reportUnknown(known []string) {
+	for _, key := range b.file.keys {
+		if !slices.Contains(known, key) {
+			b.warnings = append(b.warnings, b.file.fail(key, "this key is unknown here and has no effect").Error())
+		}
+	}
+}
+
+// able are the mechanisms there are. DIGEST-MD5 is not one: RFC 6331 has
+// withdrawn it.
+func (b *Backend) able() []sasl.Mechanism {
+	list := []sasl.Mechanism{{Name: "PLAIN", Plaintext: true}, {Name: "LOGIN", Plaintext: true}}
+	if b.store != nil {
+		list = append(list,
+			sasl.Mechanism{Name: "CRAM-MD5", Active: true, Dictionary: true},
+			sasl.Mechanism{Name: "SCRAM-SHA-256", MutualAuth: true})
+	}
+	return list
+}
+
+// chooseMechanisms takes those of mech_list in its order; without one, those
+// that work whatever form passwords are stored in.
+func (b *Backend) chooseMechanisms() error {
+	able := b.able()
+	for _, name := range words(strings.ToUpper(cmp.Or(b.file.Get("mech_list"), "plain login"))) {
+		i := slices.IndexFunc(able, func(m sasl.Mechanism) bool { return m.Name == name })
+		if i < 0 {
+			b.warnings = append(b.warnings, b.file.fail("mech_list", "%s is not offered: Sekisho does not have it with pwcheck_method %s", name, b.methodNames()).Error())
+			continue
+		}
+		b.mechanisms = append(b.mechanisms, able[i])
+	}
+	if len(b.mechanisms) == 0 {
+		return b.file.fail("mech_list", "none of %q can be offered; plain and login can", b.file.Get("mech_list"))
+	}
+	return nil
+}
+
+func (b *Backend) methodNames() string {
+	var names []string
+	for _, c := range b.checks {
+		names = append(names, c.name)
+	}
+	return strings.Join(names, " ")
+}
+
+// Warnings tells what of the file has no effect.
+func (b *Backend) Warnings() []string { return b.warnings }
+
+// Probe asks the database once, for nobody, and returns why it does not answer.
+func (b *Backend) Probe(ctx context.Context) error {
+	if b.store == nil {
+		return nil
+	}
+	_, _, err := b.store.lookup(ctx, "probe@"+b.o.Hostname)
+	return err
+}
+
+// Close closes connections.
+func (b *Backend) Close() error {
+	if b.store == nil {
+		return nil
+	}
+	return b.store.close()
+}
+
+// Mechanisms implements sasl.Backend.
+func (b *Backend) Mechanisms(bool) ([]sasl.Mechanism, error) { return b.mechanisms, nil }
+
+// RefuseMechanism is what Cyrus says to a mechanism that is not offered.
+func (*Backend) RefuseMechanism(mech string) sasl.Step {
+	return failed(nobody, "no mechanism available", "Couldn't find mech "+mech)
+}
+
+// Start implements sasl.Backend.
+func (b *Backend) Start(ctx context.Context, c sasl.Client, mech, initial string, hasInitial bool) (sasl.Exchange, sasl.Step) {
+	var m mechanism
+	l := login{backend: b, service: c.Service}
+	switch name := strings.ToUpper(mech); name {
+	case "PLAIN":
+		m = &plain{l}
+	case "LOGIN":
+		m = &loginMech{login: l}
+	case "CRAM-MD5":
+		m = &cramMD5{login: l}
+	case "SCRAM-SHA-256":
+		m = &scramSHA256{login: l}
+	default:
+		return nil, b.RefuseMechanism(mech)
+	}
+	if !hasInitial {
+		return &exchange{m}, m.first()
+	}
+	response, reason := decode(initial)
+	if reason != "" {
+		return nil, failed(nobody, reason)
+	}
+	step := m.next(ctx, response, true)
+	if step.Kind != sasl.Challenge {
+		return nil, step
+	}
+	return &exchange{m}, step
+}
+
+// exchange decodes for a mechanism.
+type exchange struct{ mechanism }
+
+// Next implements sasl.Exchange.
+func (x *exchange) Next(ctx context.Context, response string) sasl.Step {
+	decoded, reason := decode(response)
+	if reason != "" {
+		return failed(nobody, reason)
+	}
+	return x.next(ctx, decoded, false)
+}
+
+// nobody is the name in log lines before there is one.
+const nobody = "(unavailable)"
+
+// Reasons, in Cyrus's words.
+const (
+	reasonWrong    = "authentication failure"
+	reasonProtocol = "bad protocol / cancel"
+	reasonStep     = "another step is needed in authentication"
+	reasonGeneric  = "generic failure"
+)
+
+// failed is a refusal; notes are what Cyrus logs with it.
+func failed(user, reason string, notes ...string) sasl.Step {
+	step := sasl.Step{Kind: sasl.Failed, User: user, UserKnown: true, Reason: reason}
+	if reason == reasonGeneric {
+		step.Kind = sasl.TempFailed
+	}
+	for _, n := range notes {
+		step.Warnings = append(step.Warnings, "SASL authentication failure: "+n)
+	}
+	return step
+}
+
+func challenge(text string) sasl.Step {
+	return sasl.Step{Kind: sasl.Challenge, Challenge: base64.StdEncoding.EncodeToString([]byte(text))}
+}
+
+// decode reads base64 as Cyrus does: what ends amidst a group of four "needs
+// another step".
+func decode(s string) (decoded []byte, reason string) {
+	whole := len(s) - len(s)%4
+	decoded, err := base64.StdEncoding.DecodeString(s[:whole])
+	switch {
+	case err != nil || strings.ContainsAny(s[:whole], "\r\n"):
+		return nil, reasonProtocol
+	case whole == len(s):
+		return decoded, ""
+	case whole > 0 && s[whole-1] == '=':
+		return nil, reasonProtocol
+	}
+	return nil, reasonStep
+}
+
+// canonical is a login name as Cyrus sees it, without blanks around it and
+// with smtpd_sasl_local_domain when it has no domain; false when it is empty.
+func (b *Backend) canonical(name string) (string, bool) {
+	if name == "" {
+		return "", false
+	}
+	name = strings.TrimFunc(name, func(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' })
+	if name != "" && b.o.LocalDomain != "" && !strings.Contains(name, "@") {
+		name += "@" + b.o.LocalDomain
+	}
+	return name, true
+}
+
+// verify asks the methods in their order until one knows the password. err is
+// of one that could not be asked, notes are lines for the log.
+func (b *Backend) verify(ctx context.Context, user, password, service string) (ok bool, notes []string, err error) {
+	for _, c := range b.checks {
+		ok, reason, askErr := c.ask(ctx, user, password, service)
+		switch {
+		case askErr != nil:
+			err = askErr
+			notes = append(notes, "SASL: "+c.name+": "+askErr.Error())
+		case ok:
+			return true, notes, nil
+		case reason != "":
+			notes = append(notes, "SASL: "+c.name+": "+reason)
+		}
+	}
+	return false, notes, err
+}
