@@ -128,7 +128,7 @@ func (s *store) password(ctx context.Context, user string) (p password.Password,
 }
 
 // check decides a login by password. An unknown user costs the same time.
-func (s *store) check(ctx context.Context, user, plaintext, _ string) (ok bool, reason string, err error) {
+func (s *store) check(ctx context.Context, user, plaintext, _ string) (ok bool, note string, err error) {
 	p, found, damage, err := s.password(ctx, user)
 	if err != nil {
 		return false, "", err
@@ -144,6 +144,12 @@ func (s *store) check(ctx context.Context, user, plaintext, _ string) (ok bool, 
 		damage = user + ": " + err.Error()
 	}
 	return match && found, damage, nil
+}
+
+// probe looks for a name that need not exist.
+func (s *store) probe(ctx context.Context) error {
+	_, _, err := s.lookup(ctx, "probe")
+	return err
 }
 
 func (s *store) close() error { return s.database.close() }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -11,16 +13,20 @@ import (
 	"sekisho/internal/sasl"
 )
 
-// Check asks a method whether a password is right. Not ok and no error: it is
-// not; reason is a line for the log, "" when there is no more to say. An error:
-// the method could not be asked.
-type Check func(ctx context.Context, login, password, service, realm string) (ok bool, reason string, err error)
+// Peer is a program that knows passwords.
+type Peer interface {
+	// Check asks whether a password is right. Not ok and no error: it is not,
+	// for a reason that Cyrus does not care for. An error: it could not be asked.
+	Check(ctx context.Context, login, password, service, realm string) (ok bool, reason string, err error)
+	// Probe tells why it cannot be asked.
+	Probe(ctx context.Context) error
+}
 
 // Method is a pwcheck_method that is not this package's.
 type Method struct {
 	Keys []string // of the file, that it heeds
-	// Open prepares a check with what get returns of the file's keys.
-	Open func(get func(key string) string) (Check, error)
+	// Open prepares a peer with what get returns of the file's keys.
+	Open func(get func(key string) string) (Peer, error)
 }
 
 // Options are what New needs besides the file.
@@ -44,7 +50,9 @@ type Backend struct {
 // check is a method that was chosen.
 type check struct {
 	name string
-	ask  func(ctx context.Context, user, password, service string) (ok bool, reason string, err error)
+	// ask decides about a canonical name; note is for the log.
+	ask   func(ctx context.Context, user, password, service string) (ok bool, note string, err error)
+	probe func(ctx context.Context) error
 }
 
 // New prepares what a file asks for. It connects to nothing; see Probe. Errors
@@ -59,17 +67,18 @@ func New(f *File, o Options) (*Backend, error) {
 			if err != nil {
 				return nil, err
 			}
-			b.store, c.ask = s, s.check
+			b.store, c.ask, c.probe = s, s.check, s.probe
 		} else {
 			m, ok := o.Methods[name]
 			if !ok {
 				return nil, f.fail("pwcheck_method", "%q is unknown here: there are auxprop%s", name, b.others())
 			}
-			ask, err := m.Open(f.Get)
+			peer, err := m.Open(f.Get)
 			if err != nil {
 				return nil, f.fail("pwcheck_method", "%s: %w", name, err)
 			}
-			known, c.ask = append(known, m.Keys...), b.split(ask)
+			known, c.ask = append(known, m.Keys...), b.split(peer)
+			c.probe = peer.Probe
 		}
 		b.checks = append(b.checks, c)
 	}
@@ -85,15 +94,16 @@ func (b *Backend) others() string {
 	return names.String()
 }
 
-// split gives a method the parts of a login name that it wants apart: what is
+// split gives a peer the parts of a login name that it wants apart: what is
 // behind the last "@" is the realm.
-func (b *Backend) split(ask Check) func(ctx context.Context, user, password, service string) (bool, string, error) {
+func (b *Backend) split(peer Peer) func(ctx context.Context, user, password, service string) (bool, string, error) {
 	return func(ctx context.Context, user, password, service string) (bool, string, error) {
 		realm := b.o.LocalDomain
 		if i := strings.LastIndexByte(user, '@'); i >= 0 {
 			user, realm = user[:i], user[i+1:]
 		}
-		return ask(ctx, user, password, service, realm)
+		ok, _, err := peer.Check(ctx, user, password, service, realm)
+		return ok, "", err
 	}
 }
 
@@ -156,13 +166,15 @@ func (b *Backend) methodNames() string {
 // Warnings tells what of the file has no effect.
 func (b *Backend) Warnings() []string { return b.warnings }
 
-// Probe asks the database once, for nobody, and returns why it does not answer.
+// Probe asks each method, for nobody, and returns why one does not answer.
 func (b *Backend) Probe(ctx context.Context) error {
-	if b.store == nil {
-		return nil
+	var errs []error
+	for _, c := range b.checks {
+		if err := c.probe(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: pwcheck_method %s: %w", b.file.Path, c.name, err))
+		}
 	}
-	_, _, err := b.store.lookup(ctx, "probe@"+b.o.Hostname)
-	return err
+	return errors.Join(errs...)
 }
 
 // Close closes connections.
@@ -283,15 +295,15 @@ func (b *Backend) canonical(name string) (string, bool) {
 // of one that could not be asked, notes are lines for the log.
 func (b *Backend) verify(ctx context.Context, user, password, service string) (ok bool, notes []string, err error) {
 	for _, c := range b.checks {
-		ok, reason, askErr := c.ask(ctx, user, password, service)
+		ok, note, askErr := c.ask(ctx, user, password, service)
 		switch {
 		case askErr != nil:
 			err = askErr
 			notes = append(notes, "SASL: "+c.name+": "+askErr.Error())
 		case ok:
 			return true, notes, nil
-		case reason != "":
-			notes = append(notes, "SASL: "+c.name+": "+reason)
+		case note != "":
+			notes = append(notes, "SASL: "+c.name+": "+note)
 		}
 	}
 	return false, notes, err
