@@ -18,6 +18,7 @@ func lmtpSite(t *testing.T, nexthop, more string) (s *site, d *dovecot, addr str
 	t.Helper()
 	s = newSite(t, `virtual_mailbox_domains = example.test
 virtual_mailbox_maps = static:x
+virtual_mailbox_base =
 smtpd_recipient_restrictions = permit_mynetworks, reject
 mynetworks = 127.0.0.0/8
 `)

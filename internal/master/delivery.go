@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"sekisho/internal/bounce"
 	"sekisho/internal/config"
@@ -46,6 +47,9 @@ func (b *builder) agent(daemon string, e config.Service, cfg *config.Config, log
 	case "discard":
 		return discard.Agent{}, nil
 	case "virtual":
+		if transport, _, _ := strings.Cut(b.config.Str("virtual_transport"), ":"); transport != e.Name && cfg.Str("virtual_mailbox_base") == "" {
+			return nil, nil // mailboxes are elsewhere, and this service is there by habit
+		}
 		return maildir.New(maildir.Options{
 			Name: e.Name, Config: cfg, Resolver: b.site.Resolver, World: b.world, Clock: b.shared.clock, Log: log,
 		})

@@ -235,11 +235,11 @@ func (s *session) feature(words []string) {
 	case "SIZE":
 		f.size = true
 		if len(words) > 1 {
-			n, err := strconv.ParseInt(words[1], 10, 64)
-			if err != nil {
+			if strings.Trim(words[1], "0123456789") != "" {
 				s.d.a.Log.Warn(fmt.Sprintf("bad EHLO SIZE limit %q from %s", words[1], s.relay()))
+				return
 			}
-			f.sizeLimit = n
+			f.sizeLimit, _ = strconv.ParseInt(words[1], 10, 64) // out of range: the largest number
 		}
 	case "STARTTLS":
 		f.startTLS = true

@@ -210,7 +210,7 @@ func TestFallbackRelay(t *testing.T) {
 // The commands carry what the server understands, and nothing else.
 func TestParameters(t *testing.T) {
 	for ehlo, want := range map[string]string{
-		"250 srv.test": "MAIL FROM:<from@q.test>|RCPT TO:<u@s.test>|RCPT TO:<v@s.test>|DATA",
+		"250-srv.test\n250 SIZE": "MAIL FROM:<from@q.test>|RCPT TO:<u@s.test>|RCPT TO:<v@s.test>|DATA",
 		"250-srv.test\n250-SIZE\n250-8BITMIME\n250-SMTPUTF8\n250 DSN": "MAIL FROM:<from@q.test> SIZE=300 BODY=8BITMIME ENVID=a+2Bb RET=HDRS|" +
 			"RCPT TO:<u@s.test> ORCPT=rfc822;orig@s.test NOTIFY=SUCCESS,FAILURE|RCPT TO:<v@s.test> ORCPT=rfc822;alias+3Dx@s.test|DATA",
 	} {
@@ -232,7 +232,7 @@ func TestParameters(t *testing.T) {
 
 func TestDiscardedKeywords(t *testing.T) {
 	for value, want := range map[string]string{"": "MAIL FROM:<from@q.test>", "none": "MAIL FROM:<from@q.test> SIZE=300", "broken": ""} {
-		s := &server{replies: map[string]string{"EHLO": "250-srv.test\n250-SIZE\n250 DSN"}}
+		s := &server{replies: map[string]string{"EHLO": "250-srv.test\n250-SIZE\n250-8BITMIME\n250 DSN"}}
 		port := s.listen(t, "127.0.0.1", "0")
 		a, _ := newAgent(t)
 		a.DiscardEHLO, a.DiscardEHLOMaps = []string{"size"}, []string{"table"}

@@ -106,8 +106,8 @@ func (s *session) mailCommand() string {
 	env := s.d.r.Envelope
 	var b strings.Builder
 	fmt.Fprintf(&b, "MAIL FROM:<%s>", mail.Quote(env.Sender))
-	if s.features.size {
-		fmt.Fprintf(&b, " SIZE=%d", env.Size)
+	if s.features.size && (s.features.eightBit || env.Body == "7BIT") {
+		fmt.Fprintf(&b, " SIZE=%d", env.Size) // Postfix does not foretell the size of what it may convert
 	}
 	if s.features.eightBit && env.Body != "" {
 		b.WriteString(" BODY=" + env.Body)
