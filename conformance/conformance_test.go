@@ -96,15 +96,17 @@ func unavailable(t *testing.T, why string) {
 
 // playAll plays every transcript, several at a time, and hands each to check.
 func playAll(t *testing.T, role string, env []string, check func(t *testing.T, want, got *Transcript)) {
-	pool := &pool{role: role, env: env, free: make(chan *sandbox.Worker, workers)}
-	for range workers {
-		pool.free <- nil
-	}
-	t.Cleanup(pool.close)
+	pools := map[string]*pool{}
 	for _, script := range transcripts(t, "testdata") {
+		p := pools[script.Site]
+		if p == nil {
+			p = newPool(role, append([]string{siteVariable + "=" + script.Site}, env...))
+			pools[script.Site] = p
+			t.Cleanup(p.close)
+		}
 		t.Run(script.Name, func(t *testing.T) {
 			t.Parallel()
-			got, took, err := pool.play(script)
+			got, took, err := p.play(script)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,6 +123,14 @@ type pool struct {
 	role string
 	env  []string
 	free chan *sandbox.Worker // nil stands for one not started
+}
+
+func newPool(role string, env []string) *pool {
+	p := &pool{role: role, env: env, free: make(chan *sandbox.Worker, workers)}
+	for range workers {
+		p.free <- nil
+	}
+	return p
 }
 
 func (p *pool) play(script *Transcript) (*Transcript, time.Duration, error) {

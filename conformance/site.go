@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,18 @@ const (
 	accounts  = configDir + "/sql/directory.db"
 	vmail     = 5000
 )
+
+// siteVariable tells a worker which variant of the site it is.
+const siteVariable = "SEKISHO_CONFORMANCE_SITE"
+
+// variantSettings is what a variant of the site adds to main.cf.
+func variantSettings(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	text, err := site.ReadFile("site/variants/" + name + ".cf")
+	return string(text), err
+}
 
 // prepare makes the machine the site's own: empty folders where the
 // configuration points, the configuration, the accounts, the resolver.
@@ -112,10 +125,34 @@ func writeSite(keep map[string][]byte, extra string) error {
 			return err
 		}
 		if name == "site/main.cf" {
-			content = append(content, extra...)
+			content = replaceSettings(string(content), extra)
 		}
 		return write(filepath.Join(configDir, strings.TrimPrefix(name, "site/")), content, 0o644)
 	})
+}
+
+// settingName is the name at the beginning of a parameter's line.
+var settingName = regexp.MustCompile(`(?m)^(\w+)\s*=`)
+
+// replaceSettings adds settings to a main.cf and leaves out what they replace,
+// which Postfix would warn of.
+func replaceSettings(mainCf, extra string) []byte {
+	replaced := map[string]bool{}
+	for _, f := range settingName.FindAllStringSubmatch(extra, -1) {
+		replaced[f[1]] = true
+	}
+	var out strings.Builder
+	dropping := false
+	for line := range strings.Lines(mainCf) {
+		if line[0] != ' ' && line[0] != '\t' {
+			f := settingName.FindStringSubmatch(line)
+			dropping = f != nil && replaced[f[1]]
+		}
+		if !dropping {
+			out.WriteString(line)
+		}
+	}
+	return []byte(out.String() + extra)
 }
 
 func write(path string, content []byte, mode os.FileMode) error {

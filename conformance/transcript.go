@@ -12,6 +12,8 @@ import (
 //	# DNS never answers                 what it is about, one line
 //	client 127.0.0.2                    the address the client comes from
 //	port 25                             the port it goes to
+//	site strict                         if there is more than the site's main.cf,
+//	                                    where: site/variants/strict.cf
 //
 //	S: 220 mx.example.com ESMTP Postfix
 //	C: EHLO client.test                 one line; CR and LF go without saying
@@ -39,6 +41,7 @@ type Transcript struct {
 	About   string
 	Client  string
 	Port    int
+	Site    string // empty: the site as it is
 	Steps   []Step
 	Log     []string
 	Files   []File
@@ -147,6 +150,8 @@ func (p *parser) dialogue(line string) (err error) {
 		t.About = rest
 	case "client":
 		t.Client = rest
+	case "site":
+		t.Site = rest
 	case "port":
 		t.Port, err = strconv.Atoi(rest)
 	case "S!":
@@ -179,7 +184,11 @@ func (t *Transcript) addText(mark, text string) error {
 // Format is the text of t, which Parse reads.
 func (t *Transcript) Format() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# %s\nclient %s\nport %d\n\n", t.About, t.Client, t.Port)
+	fmt.Fprintf(&b, "# %s\nclient %s\nport %d\n", t.About, t.Client, t.Port)
+	if t.Site != "" {
+		fmt.Fprintf(&b, "site %s\n", t.Site)
+	}
+	b.WriteString("\n")
 	for _, s := range t.Steps {
 		b.WriteString(s.format())
 	}

@@ -71,7 +71,11 @@ func (w *worker) up() error {
 	if err := sandbox.Isolate(); err != nil {
 		return err
 	}
-	if err := prepare(w.server.settings()); err != nil {
+	variant, err := variantSettings(os.Getenv(siteVariable))
+	if err != nil {
+		return err
+	}
+	if err := prepare(variant + w.server.settings()); err != nil {
 		return err
 	}
 	text, err := site.ReadFile("site/zone.txt")
@@ -113,7 +117,7 @@ func (w *worker) dialogue(r request) (reply, error) {
 		log, _ := w.log.next()
 		return reply{}, fmt.Errorf("%w; said so far:\n%s", err, (&Transcript{Steps: said, Log: log}).Format())
 	}
-	seen := &Transcript{Name: script.Name, About: script.About, Client: script.Client, Port: script.Port, Steps: said}
+	seen := &Transcript{Name: script.Name, About: script.About, Client: script.Client, Port: script.Port, Site: script.Site, Steps: said}
 	if err := w.collect(seen); err != nil {
 		return reply{}, err
 	}

@@ -28,6 +28,8 @@ type Result struct {
 	// Size is the bytes of content as Postfix counts them: two or three a line
 	// on top of the text, as in its queue files.
 	Size int64
+	// Failed: the message was refused because a table or the disk failed.
+	Failed bool
 }
 
 // Message is a message on its way through cleanup. It belongs to one
@@ -279,7 +281,7 @@ func strip(text []byte, chars string) []byte {
 // synced to disk.
 func (m *Message) Close() Result {
 	if m.closed {
-		return Result{Reply: m.reply(), Size: m.size}
+		return m.result()
 	}
 	m.closed = true
 	if m.ok() {
@@ -289,10 +291,14 @@ func (m *Message) Close() Result {
 		m.trouble = 0
 	} else if m.trouble == 0 {
 		m.commit()
-		return Result{Reply: m.reply(), Size: m.size}
+		return m.result()
 	}
 	m.draft.Discard()
-	return Result{Reply: m.reply(), Size: m.size}
+	return m.result()
+}
+
+func (m *Message) result() Result {
+	return Result{Reply: m.reply(), Size: m.size, Failed: m.trouble == noQueue}
 }
 
 func (m *Message) endContent() {

@@ -203,13 +203,13 @@ func (s *session) finish(queued string) (ok bool, err error) {
 		s.abandon() // the transaction stays open, as in Postfix
 		return s.say(out.Reply)
 	}
-	r := s.tr.msg.Close().Reply
+	result := s.tr.msg.Close()
 	s.resetMail()
-	if !r.IsZero() {
-		if r.Code >= 500 {
-			s.blame(restrict.ClassPolicy)
-		} else {
+	if r := result.Reply; !r.IsZero() {
+		if result.Failed {
 			s.blame(restrict.ClassResource)
+		} else {
+			s.blame(restrict.ClassPolicy)
 		}
 		return s.say(r)
 	}

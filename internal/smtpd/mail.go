@@ -62,9 +62,6 @@ func (s *session) mailArguments(word token, params []token) (sender string, p ma
 			p.smtputf8 = true
 		}
 	}
-	if r := s.needsUTF8(word.text, p.smtputf8); !r.IsZero() {
-		return "", p, r
-	}
 	s.facts.SMTPUTF8 = p.smtputf8
 	sender, ok := s.address(word.text, true, s.set.strictEnvelopes)
 	if !ok {
@@ -75,15 +72,15 @@ func (s *session) mailArguments(word token, params []token) (sender string, p ma
 			return "", p, r
 		}
 	}
-	return sender, p, mail.Reply{}
+	return sender, p, s.needsUTF8(sender, p.smtputf8)
 }
 
 func (s *session) utf8On() bool { return s.set.smtputf8 && s.discard&noSMTPUTF8 == 0 }
 
 // needsUTF8 refuses a non-ASCII address without SMTPUTF8 under
 // strict_smtputf8.
-func (s *session) needsUTF8(word string, declared bool) mail.Reply {
-	if declared || !s.set.smtputf8 || !s.set.strictSMTPUTF8 || isASCII(word) {
+func (s *session) needsUTF8(addr string, declared bool) mail.Reply {
+	if declared || !s.set.smtputf8 || !s.set.strictSMTPUTF8 || isASCII(addr) {
 		return mail.Reply{}
 	}
 	return mail.Reply{Code: 553, Status: "5.6.7", Text: "Must declare SMTPUTF8 to send unicode address"}
@@ -292,12 +289,12 @@ func (s *session) rcptArguments(word token, params []token) (rcpt mail.Recipient
 	if word.broken {
 		return rcpt, badRcpt
 	}
-	if r := s.needsUTF8(word.text, s.tr.params.smtputf8); !r.IsZero() {
-		return rcpt, r
-	}
 	addr, ok := s.address(word.text, false, s.set.strictEnvelopes)
 	if !ok {
 		return rcpt, badRcpt
+	}
+	if r := s.needsUTF8(addr, s.tr.params.smtputf8); !r.IsZero() {
+		return rcpt, r
 	}
 	rcpt = mail.Recipient{Address: addr, Original: addr}
 	for _, w := range params {

@@ -117,14 +117,15 @@ func (s *session) expand(text string) string {
 	return out
 }
 
-// censor replaces what smtpd_expansion_filter does not allow.
+// censor replaces the bytes that smtpd_expansion_filter does not allow.
 func (s *session) censor(v string) string {
-	return strings.Map(func(r rune) rune {
-		if !strings.ContainsRune(s.set.expansionFilter, r) {
-			return '_'
+	out := []byte(v)
+	for i, c := range out {
+		if strings.IndexByte(s.set.expansionFilter, c) < 0 {
+			out[i] = '_'
 		}
-		return r
-	}, v)
+	}
+	return string(out)
 }
 
 // attribute is what a $name of a footer stands for.

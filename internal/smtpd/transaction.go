@@ -50,7 +50,7 @@ func (s *session) abandon() {
 	s.tr.msg.Abort()
 	s.tr.msg, s.tr.size, s.tr.reopen = nil, 0, true
 	s.tr.stale, s.tr.recipients = s.recipientCount(), nil
-	s.tr.chunks = chunks{}
+	s.tr.chunks = chunks{failed: s.tr.chunks.any()}
 }
 
 func (s *session) recipientCount() int { return s.tr.stale + len(s.tr.recipients) }
