@@ -35,6 +35,8 @@ type Embedded struct {
 	slots chan struct{} // one for each expensive hash that may run at a time
 	key   []byte        // makes up salts for accounts that have none
 
+	upgradeTo string // see UpgradeTo
+
 	sample atomic.Pointer[password.Password] // a stored form as the site has them
 
 	mu      sync.Mutex
@@ -242,13 +244,16 @@ func (e *Embedded) check(ctx context.Context, user, plaintext string) Step {
 	if failed != nil && failed.Kind == TempFailed {
 		return *failed
 	}
-	select {
-	case e.slots <- struct{}{}:
-		defer func() { <-e.slots }()
-	case <-ctx.Done():
+	var match bool
+	var renewed string
+	var err, renewErr error
+	if !e.hashing(ctx, func() {
+		if match, err = stored.Verify(plaintext, a.User); match && ok {
+			renewed, renewErr = e.upgraded(stored, plaintext)
+		}
+	}) {
 		return Step{Kind: TempFailed, Reason: reasonTemporary, User: logName(user), UserKnown: true}
 	}
-	match, err := stored.Verify(plaintext, a.User)
 	switch {
 	case failed != nil:
 		return *failed
@@ -259,5 +264,17 @@ func (e *Embedded) check(ctx context.Context, user, plaintext string) Step {
 	case !match || !ok:
 		return refuse(user)
 	}
-	return Step{Kind: Done, User: a.User, UserKnown: true}
+	return Step{Kind: Done, User: a.User, UserKnown: true, Warnings: e.rewrite(ctx, a, renewed, renewErr)}
+}
+
+// hashing runs f when the machine has time for it, false if ctx ends before.
+func (e *Embedded) hashing(ctx context.Context, f func()) bool {
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+		f()
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
