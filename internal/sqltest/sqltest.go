@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,7 +107,7 @@ func MariaDB(t testing.TB) *Server {
 	s.Socket = filepath.Join(s.Dir, "s")
 	_, port, _ := net.SplitHostPort(s.Addr)
 	s.start = asUser("mysql", daemon, "--no-defaults", "--datadir="+data, "--socket="+s.Socket, "--bind-address=127.0.0.1", "--port="+port,
-		"--pid-file="+filepath.Join(s.Dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", small, native)
+		"--pid-file="+filepath.Join(s.Dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--skip-name-resolve", small, native)
 	s.admin = "hosts = unix:" + s.Socket + "\nuser = root\ndbname = mysql\n"
 	s.Start()
 	password := `'se\'cr\\et'`
@@ -179,10 +180,12 @@ func (s *Server) run(user, name string, args ...string) {
 	}
 }
 
-// Start starts the server again after Stop and returns when it answers.
-func (s *Server) Start() {
+// Start starts the server again after Stop, with more arguments, and returns
+// when it answers.
+func (s *Server) Start(more ...string) {
 	s.t.Helper()
 	cmd := *s.start
+	cmd.Args = append(slices.Clip(cmd.Args), more...)
 	server, err := testsite.StartCommand(&cmd, s.output, s.Addr)
 	if err != nil {
 		s.t.Fatalf("%v\n%s", err, s.output)
