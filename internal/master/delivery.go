@@ -75,7 +75,7 @@ func (b *builder) client(lmtp bool, e config.Service, cfg *config.Config, log *s
 		return nil, fmt.Errorf("%s: service %s: %w", e.Pos, e.Name, err)
 	}
 	return &smtp.Agent{
-		Settings: settings, Name: e.Name, Flags: flags, World: b.world, OwnAddresses: b.site.Own,
+		Settings: settings, Name: e.Name, Flags: flags, Chroot: e.Chroot == "y", World: b.world, OwnAddresses: b.site.Own,
 		Clock: b.shared.clock, Log: log,
 	}, nil
 }

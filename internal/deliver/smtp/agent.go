@@ -18,7 +18,9 @@ type Agent struct {
 	Settings
 	Name  string // of the service, in master.cf
 	Flags Flags  // what master.cf wants added to the message
-	World *evidence.World
+	// Chroot: the service's paths begin in the queue directory, absolute ones too.
+	Chroot bool
+	World  *evidence.World
 	// OwnAddresses are those of inet_interfaces and proxy_interfaces: mail that
 	// would go there loops.
 	OwnAddresses []string

@@ -31,9 +31,10 @@ func (d *delivery) trySocket(ctx context.Context, path string) {
 	}
 }
 
-// socket is where a path of a next hop leads to.
+// socket is where a path of a next hop leads to. A service in a chroot sees
+// nothing outside the queue directory.
 func (d *delivery) socket(path string) string {
-	if filepath.IsAbs(path) {
+	if filepath.IsAbs(path) && !d.a.Chroot {
 		return path
 	}
 	return filepath.Join(d.a.QueueDirectory, path)

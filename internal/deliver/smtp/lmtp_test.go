@@ -147,6 +147,20 @@ func TestLMTPWithoutAServer(t *testing.T) {
 	}
 }
 
+// In a chroot an absolute path begins in the queue directory.
+func TestLMTPInAChroot(t *testing.T) {
+	for chroot, want := range map[bool]deliver.Status{false: deliver.Deferred, true: deliver.Sent} {
+		s := &server{}
+		a, _ := newLMTP(t)
+		a.Chroot = chroot
+		s.listenUnix(t, a)
+		got := a.Deliver(t.Context(), threeRecipients("unix:/"+socketName))
+		if got[0].Status != want || !strings.Contains(got[0].Relay+got[0].Text, "mx.example.com[/"+socketName+"]") {
+			t.Errorf("chroot %v: %s", chroot, lines(got))
+		}
+	}
+}
+
 // Over TCP every address of the host is tried, but no mail exchangers, and a
 // recipient that one server puts off goes to the next.
 func TestLMTPOverTCP(t *testing.T) {

@@ -34,13 +34,6 @@ type session struct {
 	connected  time.Time // when the host was ready for mail
 }
 
-// features are what the host offers.
-type features struct {
-	esmtp                                           bool
-	pipelining, eightBit, size, dsn, utf8, startTLS bool
-	sizeLimit                                       int64 // 0: not said
-}
-
 // end is how a session went.
 type end uint8
 
@@ -175,79 +168,6 @@ func (s *session) hello() bool {
 		return s.unwelcome(r)
 	}
 	return true
-}
-
-// learn reads the reply to EHLO.
-func (s *session) learn(r reply) bool {
-	s.features = features{esmtp: true}
-	discard, err := s.discarded()
-	if err != nil {
-		return s.fail(trouble{dsn: "4.3.0", text: "local data error while talking to " + s.name()})
-	}
-	for i, line := range r.list {
-		words := strings.FieldsFunc(line[min(len(line), 4):], func(c rune) bool { return c == ' ' || c == '\t' || c == '=' })
-		if len(words) == 0 {
-			continue
-		}
-		if i == 0 {
-			if s.isMyself(words[0]) {
-				return false
-			}
-			continue
-		}
-		if !slices.Contains(discard, strings.ToLower(words[0])) {
-			s.feature(words)
-		}
-	}
-	if s.features.utf8 && !s.features.eightBit {
-		s.d.a.Log.Info(fmt.Sprintf("host %s offers SMTPUTF8 support, but not 8BITMIME", s.name()))
-		s.features.eightBit = true
-	}
-	if !s.features.utf8 && s.d.needsUTF8() {
-		return s.fail(trouble{dsn: "5.6.7",
-			text: "SMTPUTF8 is required, but was not offered by host " + s.name()})
-	}
-	return true
-}
-
-// discarded returns the keywords of this host that are to be ignored.
-func (s *session) discarded() ([]string, error) {
-	for _, table := range s.d.a.DiscardEHLOMaps {
-		value, found, err := s.d.a.World.Lookup(table, s.host.addr)
-		if err != nil {
-			s.d.a.Log.Warn(fmt.Sprintf("%s: %s map lookup error for %s", s.d.r.QueueID, table, s.host.addr))
-			return nil, err
-		}
-		if found {
-			return keywords(value), nil
-		}
-	}
-	return s.d.a.DiscardEHLO, nil
-}
-
-func (s *session) feature(words []string) {
-	f := &s.features
-	switch strings.ToUpper(words[0]) {
-	case "8BITMIME":
-		f.eightBit = true
-	case "PIPELINING":
-		f.pipelining = true
-	case "SIZE":
-		f.size = true
-		if len(words) > 1 {
-			if strings.Trim(words[1], "0123456789") != "" {
-				s.d.a.Log.Warn(fmt.Sprintf("bad EHLO SIZE limit %q from %s", words[1], s.relay()))
-				return
-			}
-			f.sizeLimit, _ = strconv.ParseInt(words[1], 10, 64) // out of range: the largest number
-		}
-	case "STARTTLS":
-		f.startTLS = true
-	case "DSN":
-		f.dsn = true
-	case "SMTPUTF8":
-		f.utf8 = true
-	}
 }
 
 // isMyself reports, and treats as a failure, that the host has our own name.

@@ -231,10 +231,16 @@ func TestParameters(t *testing.T) {
 }
 
 func TestDiscardedKeywords(t *testing.T) {
-	for value, want := range map[string]string{"": "MAIL FROM:<from@q.test>", "none": "MAIL FROM:<from@q.test> SIZE=300", "broken": ""} {
+	for value, c := range map[string]struct{ want, log string }{
+		"":                         {"MAIL FROM:<from@q.test>", `INFO msg="discarding EHLO keywords: SIZE"`},
+		"none":                     {"MAIL FROM:<from@q.test> SIZE=300", ""},
+		"Size, silent-discard":     {"MAIL FROM:<from@q.test>", ""},
+		"xfoo, dsn, smtputf8 auth": {"MAIL FROM:<from@q.test> SIZE=300", `INFO msg="discarding EHLO keywords: AUTH DSN EHLO_MASK_SMTPUTF8"`},
+		"broken":                   {"", `WARN msg="QID: smtp_discard_ehlo_keyword_address_maps map lookup error for 127.0.0.1: table down"`},
+	} {
 		s := &server{replies: map[string]string{"EHLO": "250-srv.test\n250-SIZE\n250-8BITMIME\n250 DSN"}}
 		port := s.listen(t, "127.0.0.1", "0")
-		a, _ := newAgent(t)
+		a, log := newAgent(t)
 		a.DiscardEHLO, a.DiscardEHLOMaps = []string{"size"}, []string{"table"}
 		a.World.Lookup = func(table, key string) (string, bool, error) {
 			if value == "broken" {
@@ -243,8 +249,11 @@ func TestDiscardedKeywords(t *testing.T) {
 			return value, value != "" && table+key == "table127.0.0.1", nil
 		}
 		got := a.Deliver(t.Context(), request("[127.0.0.1]:"+port, "x\n"))
-		if !strings.Contains(s.said()+"|", want+"|") || (got[0].Status == deliver.Sent) != (want != "") {
-			t.Errorf("%q: said %s, want %s; %s", value, s.said(), want, lines(got))
+		if !strings.Contains(s.said()+"|", c.want+"|") || (got[0].Status == deliver.Sent) != (c.want != "") {
+			t.Errorf("%q: said %s, want %s; %s", value, s.said(), c.want, lines(got))
+		}
+		if l := log.String(); !strings.Contains(l, c.log) || c.log == "" && l != "" {
+			t.Errorf("%q: log %s, want %s", value, l, c.log)
 		}
 	}
 }
