@@ -52,8 +52,11 @@ func (s *scramSHA256) next(ctx context.Context, response []byte, _ bool) sasl.St
 	case given && authzid != s.user:
 		return failed(authzid, reasonWrong, "Requested identity not authenticated identity")
 	}
-	s.proven = s.conv.Done()
-	return challenge(reply)
+	step := challenge(reply)
+	if s.proven = s.conv.Done(); s.proven {
+		step.User, step.UserKnown = s.user, true
+	}
+	return step
 }
 
 // credentials finds the keys of an account. Whoever has none gets made-up

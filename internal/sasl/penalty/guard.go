@@ -32,6 +32,10 @@ func (g *guard) Start(ctx context.Context, c sasl.Client, mech, initial string, 
 	return x, step
 }
 
+// RefuseMechanism implements sasl.Refuser. Nobody learns from it whether a
+// password is right: it need not wait.
+func (g *guard) RefuseMechanism(mech string) sasl.Step { return sasl.Refuse(g.Backend, mech) }
+
 // exchange is one client's.
 type exchange struct {
 	sasl.Exchange
