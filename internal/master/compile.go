@@ -12,7 +12,6 @@ import (
 	"sekisho/internal/cleanup"
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
-	"sekisho/internal/directory"
 	"sekisho/internal/dns"
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
@@ -75,6 +74,8 @@ type builder struct {
 	cleaner *cleanup.Cleaner
 	post    func(ctx context.Context, env mail.Envelope, write func(id string, w io.Writer) error) error
 	errs    []error
+
+	backends map[string]sasl.Backend // by type and parameters; see accounts
 }
 
 // lists is what match lists of the parts need.
@@ -97,15 +98,19 @@ func (b *builder) fail(err error) {
 
 // build makes a graph of a site, and takes the site over.
 func (sh *shared) build(st *site.Site, log *slog.Logger) (*graph, error) {
-	b := &builder{graph: newGraph(st.Config, sh, log), site: st}
+	b := &builder{graph: newGraph(st.Config, sh, log), site: st, backends: make(map[string]sasl.Backend)}
 	b.closers = append(b.closers, st.Close)
 	b.fail(st.Err())
 	b.openWorld()
 	b.fail(b.listen(st))
-	accounts := b.openAccounts()
+	for _, v := range st.Services {
+		if v.Config.Bool("smtpd_sasl_auth_enable") {
+			b.accounts(v.Config)
+		}
+	}
 	if b.world != nil {
 		b.mail()
-		b.servers(accounts)
+		b.servers()
 	}
 	if err := errors.Join(b.errs...); err != nil {
 		b.end()
@@ -161,8 +166,8 @@ func (b *builder) failAll(problems []cleanup.Problem) {
 	}
 }
 
-// servers makes the SMTP servers; accounts is where they check passwords.
-func (b *builder) servers(accounts sasl.Backend) {
+// servers makes the SMTP servers.
+func (b *builder) servers() {
 	for _, svc := range b.services {
 		v := svc.site
 		o := smtpd.Options{
@@ -172,10 +177,9 @@ func (b *builder) servers(accounts sasl.Backend) {
 			Post: b.post, Clock: b.shared.clock, Log: b.log,
 		}
 		if v.Config.Bool("smtpd_sasl_auth_enable") {
-			if accounts == nil {
+			if o.SASL = b.accounts(v.Config); o.SASL == nil {
 				continue // said already
 			}
-			o.SASL = accounts
 		}
 		srv, err := smtpd.New(o)
 		if err != nil {
@@ -184,40 +188,4 @@ func (b *builder) servers(accounts sasl.Backend) {
 		}
 		svc.serve = srv.Serve
 	}
-}
-
-// openAccounts returns the place where passwords are checked, or nil when no
-// service asks for one.
-func (b *builder) openAccounts() sasl.Backend {
-	wanted := false
-	for _, v := range b.site.Services {
-		if !v.Config.Bool("smtpd_sasl_auth_enable") {
-			continue
-		}
-		if typ := v.Config.Str("smtpd_sasl_type"); typ != "sekisho" {
-			pos := v.Config.Pos("smtpd_sasl_type")
-			if pos == (config.Pos{}) {
-				pos = v.Config.Pos("smtpd_sasl_auth_enable")
-			}
-			b.fail(fmt.Errorf("%s: smtpd_sasl_type = %s: Sekisho cannot check passwords that way yet; set smtpd_sasl_type = sekisho to use the accounts of sekisho_directory, or smtpd_sasl_auth_enable = no", pos, typ))
-			continue
-		}
-		wanted = true
-	}
-	if !wanted {
-		return nil
-	}
-	spec, pos := b.config.Str("sekisho_directory"), b.config.Pos("sekisho_directory")
-	dir, err := directory.Open(context.Background(), spec, b.shared.clock)
-	if err != nil {
-		b.fail(fmt.Errorf("%s: sekisho_directory: %w", pos, err))
-		return nil
-	}
-	b.closers = append(b.closers, dir.Close)
-	backend, err := sasl.NewEmbedded(dir, b.config.Str("myhostname"), b.shared.clock)
-	if err != nil {
-		b.fail(fmt.Errorf("%s: sekisho_directory: %w", pos, err))
-		return nil
-	}
-	return backend
 }

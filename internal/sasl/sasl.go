@@ -62,7 +62,8 @@ type Step struct {
 }
 
 // Exchange is one authentication under way. It is for one goroutine. Dropping
-// it unfinished, as on "*" or a lost connection, is allowed.
+// it unfinished, as on "*" or a lost connection, ends the context it was started
+// with.
 type Exchange interface {
 	// Next takes the client's response as it was sent: base64, no CRLF.
 	Next(ctx context.Context, response string) Step
@@ -72,7 +73,7 @@ type Exchange interface {
 type Backend interface {
 	// Mechanisms returns what is offered, in the order of the EHLO reply; tls
 	// says whether the session is encrypted. An error means that the backend
-	// cannot be used now.
+	// cannot be asked now; what comes with it is offered all the same.
 	Mechanisms(tls bool) ([]Mechanism, error)
 	// Start begins an exchange by mech (any case). initial is the initial
 	// response as sent, "=" standing for an empty one; hasInitial is false

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -74,7 +75,8 @@ type auth struct {
 func (a auth) active() bool { return len(a.mechanisms) > 0 }
 
 // activateSASL finds out what the client can authenticate with in the session
-// as it is, plaintext or encrypted. Without any mechanism the session ends.
+// as it is, plaintext or encrypted. Without any mechanism the session ends, as
+// Postfix's does; but a backend that cannot be asked now costs only the logins.
 func (s *session) activateSASL() error {
 	s.auth = auth{user: "(unavailable)"}
 	if !s.set.sasl.enable || s.tls == nil && s.set.tls.authOnly {
@@ -92,6 +94,9 @@ func (s *session) activateSASL() error {
 		if options.allow(m) && s.match(s.set.lists.saslMechanisms.MatchString(s.src, m.Name)) {
 			s.auth.mechanisms = append(s.auth.mechanisms, m.Name)
 		}
+	}
+	if !s.auth.active() && err != nil {
+		return nil
 	}
 	if !s.auth.active() {
 		s.log(maillog.LevelFatal, "no SASL authentication mechanisms")
@@ -127,7 +132,9 @@ func (s *session) authenticate(words []token) (ok bool, err error) {
 
 // exchange holds the dialogue of challenges and responses.
 func (s *session) exchange(mech string, initial []token) (ok bool, err error) {
-	x, step := s.startExchange(mech, initial)
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	x, step := s.startExchange(ctx, mech, initial)
 	for step.Kind == sasl.Challenge {
 		s.warnAll(step.Warnings)
 		if err := s.reply(mail.Reply{Code: 334, Text: step.Challenge}); err != nil {
@@ -146,13 +153,13 @@ func (s *session) exchange(mech string, initial []token) (ok bool, err error) {
 			s.warn("%s: SASL %s authentication aborted", s.facts.NameAddr(), printable(mech))
 			return s.say(mail.Reply{Code: 501, Status: "5.7.0", Text: "Authentication aborted"})
 		}
-		step = x.Next(s.ctx, response)
+		step = x.Next(ctx, response)
 	}
 	s.warnAll(step.Warnings)
 	return s.authenticated(mech, step)
 }
 
-func (s *session) startExchange(mech string, initial []token) (sasl.Exchange, sasl.Step) {
+func (s *session) startExchange(ctx context.Context, mech string, initial []token) (sasl.Exchange, sasl.Step) {
 	if !slices.ContainsFunc(s.auth.mechanisms, func(m string) bool { return strings.EqualFold(m, mech) }) {
 		return nil, sasl.Step{Kind: sasl.Failed, Reason: "Invalid authentication mechanism"}
 	}
@@ -167,7 +174,7 @@ func (s *session) startExchange(mech string, initial []token) (sasl.Exchange, sa
 	if len(initial) > 0 {
 		first = initial[0].text
 	}
-	return s.srv.o.SASL.Start(s.ctx, c, mech, first, len(initial) > 0)
+	return s.srv.o.SASL.Start(ctx, c, mech, first, len(initial) > 0)
 }
 
 func (s *session) warnAll(lines []string) {
