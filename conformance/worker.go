@@ -78,6 +78,11 @@ func (w *worker) up() error {
 	if err := prepare(variant + w.server.settings()); err != nil {
 		return err
 	}
+	if os.Getenv(siteVariable) == mysqlSite {
+		if err := startMySQL(); err != nil {
+			return err
+		}
+	}
 	text, err := site.ReadFile("site/zone.txt")
 	if err != nil {
 		return err
