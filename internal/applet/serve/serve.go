@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -50,6 +51,7 @@ func Serve(e *Env, dir string, giveUpRoot func(*config.Config) error, ready func
 	if err := giveUpRoot(cfg); err != nil {
 		return err
 	}
+	roomForDisk()
 	log, err := master.OpenLog(cfg, e.Clock)
 	if err != nil {
 		return err
@@ -63,4 +65,14 @@ func Serve(e *Env, dir string, giveUpRoot func(*config.Config) error, ready func
 		}
 	}
 	return errors.Join(err, log.Close())
+}
+
+// roomForDisk lets more goroutines run at once than there are processors. One
+// that syncs a file counts as running until the scheduler notices that it only
+// waits; on two processors two of them would stop everybody else.
+func roomForDisk() {
+	const syncs = 4
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + syncs)
+	}
 }
