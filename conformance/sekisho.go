@@ -26,6 +26,7 @@ type sekisho struct{ serve *exec.Cmd }
 func (*sekisho) settings() string {
 	return `
 smtpd_sasl_type = sekisho
+sekisho_auth_failure_delay = 0s
 sekisho_directory = sqlite:/etc/postfix/sql/directory.db
 `
 }

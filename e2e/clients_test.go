@@ -175,6 +175,7 @@ func newMailSite(t *testing.T) *mailSite {
 sekisho_directory = sqlite:{dir}/data/accounts.db
 smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = sekisho
+sekisho_auth_failure_delay = 0s
 smtpd_sasl_security_options = noanonymous
 smtpd_tls_security_level = may
 smtpd_tls_cert_file = {conf}/cert.pem

@@ -98,6 +98,7 @@ func TestServer(t *testing.T) {
 
 // sekishoMain is what Sekisho needs besides Postfix's parameters.
 const sekishoMain = `smtpd_sasl_type = sekisho
+sekisho_auth_failure_delay = 0s
 sekisho_directory = sqlite:/run/directory.db
 sekisho_spool_directory = /run/spool
 virtual_mailbox_base = /run/mail

@@ -26,7 +26,7 @@ type way struct {
 // ways are all places where passwords can be checked, by smtpd_sasl_type.
 func ways() map[string]way {
 	return map[string]way{
-		"sekisho": {[]string{"sekisho_directory", "myhostname"}, (*builder).openEmbedded},
+		"sekisho": {[]string{"sekisho_directory", "sekisho_password_upgrade", "myhostname"}, (*builder).openEmbedded},
 		"dovecot": {[]string{"smtpd_sasl_path", "queue_directory"}, (*builder).openDovecot},
 	}
 }
@@ -78,6 +78,9 @@ func (b *builder) openEmbedded(cfg *config.Config) (sasl.Backend, error) {
 	backend, err := sasl.NewEmbedded(dir, cfg.Str("myhostname"), b.shared.clock)
 	if err != nil {
 		return nil, fmt.Errorf("%s: sekisho_directory: %w", cfg.Pos("sekisho_directory"), err)
+	}
+	if err := upgrade(backend, cfg); err != nil {
+		return nil, err
 	}
 	return backend, nil
 }

@@ -18,6 +18,7 @@ import (
 	"sekisho/internal/queue"
 	"sekisho/internal/rewrite"
 	"sekisho/internal/sasl"
+	"sekisho/internal/sasl/penalty"
 	"sekisho/internal/site"
 	"sekisho/internal/smtpd"
 	"sekisho/internal/table"
@@ -29,7 +30,8 @@ func begin(dir string, c clock.Clock, log *slog.Logger) (*shared, *graph, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	sh := &shared{clock: c, anvil: anvil.New(st.Config.Duration("anvil_rate_time_unit"), c)}
+	sh := &shared{clock: c, guesses: penalty.NewLedger(c)}
+	sh.anvil = anvil.New(st.Config.Duration("anvil_rate_time_unit"), c)
 	if sh.queue, err = openQueue(st.Config, c, log); err != nil {
 		return nil, nil, errors.Join(st.Err(), err, st.Close())
 	}
@@ -177,9 +179,11 @@ func (b *builder) servers() {
 			Post: b.post, Clock: b.shared.clock, Log: b.log,
 		}
 		if v.Config.Bool("smtpd_sasl_auth_enable") {
-			if o.SASL = b.accounts(v.Config); o.SASL == nil {
+			backend := b.accounts(v.Config)
+			if backend == nil {
 				continue // said already
 			}
+			o.SASL = b.guard(backend, v.Config)
 		}
 		srv, err := smtpd.New(o)
 		if err != nil {

@@ -13,15 +13,17 @@ import (
 	"sekisho/internal/config"
 	"sekisho/internal/qmgr"
 	"sekisho/internal/queue"
+	"sekisho/internal/sasl/penalty"
 	"sekisho/internal/site"
 )
 
 // shared is what outlives a reload.
 type shared struct {
-	clock  clock.Clock
-	queue  *queue.Queue
-	anvil  *anvil.Anvil
-	graphs sync.WaitGroup // graphs that are in use
+	clock   clock.Clock
+	queue   *queue.Queue
+	anvil   *anvil.Anvil
+	guesses *penalty.Ledger
+	graphs  sync.WaitGroup // graphs that are in use
 }
 
 // idle returns a channel that is closed when no graph is in use.

@@ -74,13 +74,19 @@ func smtpdAt(addrs ...string) string {
 // start starts a server and waits until it listens.
 func start(t *testing.T, mainCF, masterCF string) *running {
 	t.Helper()
+	return startBy(t, clock.System{}, mainCF, masterCF)
+}
+
+// startBy is start with a clock of the test's own.
+func startBy(t *testing.T, c clock.Clock, mainCF, masterCF string) *running {
+	t.Helper()
 	r := &running{t: t, dir: t.TempDir(), signals: make(chan os.Signal), log: make(lineLog, 1000), ended: make(chan error, 1)}
 	r.configure(mainCF, masterCF)
 	ready := make(chan struct{})
 	log := slog.New(maillog.NewHandler(r.log, "mx", clock.System{}))
 	go func() {
 		r.ended <- Run(context.Background(), r.dir, Options{
-			Clock: clock.System{}, Log: log, Signals: r.signals, Ready: func() { close(ready) },
+			Clock: c, Log: log, Signals: r.signals, Ready: func() { close(ready) },
 			Reopen: func() error { return errors.New("the log cannot be opened") },
 		})
 	}()

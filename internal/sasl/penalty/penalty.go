@@ -141,12 +141,13 @@ func (l *Ledger) succeeded(address, account string) {
 	l.pairs.put(pair{fold(account), network(address)}, login{at: l.clock.Now()})
 }
 
-// delay is the time that n failures cost; less than one costs nothing.
+// delay is the time that n failures cost; the part that is left of one counts
+// as a whole.
 func (s Settings) delay(n float64) time.Duration {
-	if n < 1 {
+	if n <= 0 {
 		return 0
 	}
-	return time.Duration(min(float64(s.Delay)*math.Exp2(math.Floor(n)-1), float64(s.Max)))
+	return time.Duration(min(float64(s.Delay)*math.Exp2(math.Ceil(n)-1), float64(s.Max)))
 }
 
 // fold makes one name of all that lead to an account, of bounded length.

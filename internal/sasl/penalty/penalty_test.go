@@ -129,6 +129,8 @@ func TestDelays(t *testing.T) {
 			{0, "192.0.2.1", "a bad", 1 * time.Second},
 			{0, "192.0.2.1", "a bad", 2 * time.Second},
 			{0, "192.0.2.1", "a bad", 4 * time.Second},
+			{time.Second, "192.0.2.1", "a bad", 8 * time.Second},
+			{59 * time.Second, "192.0.2.1", "e good", 4 * time.Second},
 			{time.Minute, "192.0.2.1", "b good", 2 * time.Second},
 			{time.Minute, "192.0.2.1", "c good", 1 * time.Second},
 			{time.Minute, "192.0.2.1", "d good", 0},
