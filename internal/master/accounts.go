@@ -27,6 +27,10 @@ type way struct {
 func ways() map[string]way {
 	return map[string]way{
 		"sekisho": {[]string{"sekisho_directory", "sekisho_password_upgrade", "myhostname"}, (*builder).openEmbedded},
+		"cyrus": {
+			[]string{"smtpd_sasl_path", "smtpd_sasl_local_domain", "cyrus_sasl_config_path", "myhostname"},
+			(*builder).openCyrus,
+		},
 		"dovecot": {[]string{"smtpd_sasl_path", "queue_directory"}, (*builder).openDovecot},
 	}
 }

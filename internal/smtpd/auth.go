@@ -161,7 +161,7 @@ func (s *session) exchange(mech string, initial []token) (ok bool, err error) {
 
 func (s *session) startExchange(ctx context.Context, mech string, initial []token) (sasl.Exchange, sasl.Step) {
 	if !slices.ContainsFunc(s.auth.mechanisms, func(m string) bool { return strings.EqualFold(m, mech) }) {
-		return nil, sasl.Step{Kind: sasl.Failed, Reason: "Invalid authentication mechanism"}
+		return nil, sasl.Refuse(s.srv.o.SASL, mech)
 	}
 	c := sasl.Client{
 		Address: s.facts.ClientAddress, ServerAddress: s.facts.ServerAddress,

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -86,9 +87,10 @@ func New(f *File, o Options) (*Backend, error) {
 	return b, b.chooseMechanisms()
 }
 
+// others lists the methods besides auxprop.
 func (b *Backend) others() string {
 	var names strings.Builder
-	for name := range b.o.Methods {
+	for _, name := range slices.Sorted(maps.Keys(b.o.Methods)) {
 		names.WriteString(", " + name)
 	}
 	return names.String()

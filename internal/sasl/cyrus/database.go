@@ -51,8 +51,8 @@ func openDatabase(engine string, f *File, o Options) (database, error) {
 		Engine: engine, User: f.Get("sql_user"), Password: f.Get("sql_passwd"), Database: name,
 		Idle: time.Minute, Retry: time.Minute,
 	}
-	settings.Hosts = hosts(f, settings.Engine, yes(f.Get("sql_usessl")))
-	settings.TLS.Require = yes(f.Get("sql_usessl"))
+	settings.Hosts = hosts(f, settings.Engine, Yes(f.Get("sql_usessl")))
+	settings.TLS.Require = Yes(f.Get("sql_usessl"))
 	servers, err := sqldb.Open(settings, o.Clock)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)

@@ -85,7 +85,7 @@ func words(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' })
 }
 
-// yes reads a switch as Cyrus does.
-func yes(v string) bool {
+// Yes reads a switch as Cyrus does.
+func Yes(v string) bool {
 	return v != "" && strings.Contains("1yYtT", v[:1]) || strings.EqualFold(v, "on")
 }
