@@ -31,6 +31,7 @@ mynetworks = 127.0.0.1/32
 inet_interfaces = 127.0.0.1
 sekisho_dns_servers = 127.0.0.1:1
 smtpd_peername_lookup = no
+sekisho_auth_failure_delay = 0s
 sekisho_spool_directory = $config_directory/spool
 `
 
