@@ -427,7 +427,8 @@ func TestSTARTTLS(t *testing.T) {
 		"encrypt, broken":    {TLSEncrypt, offered, "", nil, nil, "deferred 4.7.5 Cannot start TLS: handshake failure", ""},
 		"verify":             {TLSVerify, offered, "", &good, pool, "sent 2.0.0", "Verified"},
 		"verify, untrusted":  {TLSVerify, offered, "", &good, otherPool, "deferred 4.7.5 Server certificate not verified", "Untrusted"},
-		"verify, other name": {TLSVerify, offered, "", &other, otherPool, "deferred 4.7.5 Server certificate not verified", "Trusted"},
+		"verify, other name": {TLSVerify, offered, "", &other, otherPool, "deferred 4.7.5 Server certificate not verified", "Untrusted"},
+		"encrypt, trusted":   {TLSEncrypt, offered, "", &other, otherPool, "sent 2.0.0", "Trusted"},
 	} {
 		s := &server{replies: map[string]string{"EHLO": c.ehlo, "EHLO 2": "250 srv.test"}, tls: &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}}
 		if c.answer != "" {
@@ -454,6 +455,14 @@ func TestSTARTTLS(t *testing.T) {
 		}
 		line := "TLS connection established to tls.test[127.0.0.1]:" + port + ": TLSv1.3 with cipher TLS_AES_128_GCM_SHA256 (128/128 bits) " +
 			"key-exchange X25519 server-signature ECDSA (prime256v1) server-digest SHA256"
+		for _, v := range []struct{ name, line string }{
+			{"verify, untrusted", "certificate verification failed for tls.test[127.0.0.1]:" + port + ": self-signed certificate"},
+			{"verify, other name", "server certificate verification failed for tls.test[127.0.0.1]:" + port + ": num=62:hostname mismatch"},
+		} {
+			if strings.Contains(log.String(), v.line) != (name == v.name) {
+				t.Errorf("%s: log %s", name, log)
+			}
+		}
 		if logged := strings.Contains(log.String(), "\""+c.log+" "+line+"\""); logged != (c.log != "") {
 			t.Errorf("%s: log %s, want %q", name, log, c.log)
 		}

@@ -2,7 +2,6 @@ package smtp
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -61,11 +60,18 @@ func (s *session) startTLS() bool {
 	s.use(conn)
 	s.encrypted = true
 	state := conn.ConnectionState()
-	trusted := verify(state, cfg.RootCAs, "") == nil
-	if s.d.a.TLSLogLevel > 0 {
-		s.logTLS(state, trusted, asked)
+	name := ""
+	if s.level >= TLSVerify {
+		name = s.host.name
 	}
-	if s.level >= TLSVerify && verify(state, cfg.RootCAs, s.host.name) != nil {
+	untrusted := verify(state.PeerCertificates, cfg.RootCAs, name)
+	if s.level >= TLSVerify && untrusted != nil {
+		s.d.a.Log.Info(distrust(state.PeerCertificates, untrusted, s.relay()))
+	}
+	if s.d.a.TLSLogLevel > 0 {
+		s.logTLS(state, untrusted == nil, asked)
+	}
+	if s.level >= TLSVerify && untrusted != nil {
 		return s.fail(trouble{dsn: "4.7.5", text: "Server certificate not verified"})
 	}
 	return s.hello()
@@ -96,16 +102,6 @@ func (s *session) logHandshake(err error) {
 	}
 }
 
-// verify checks the server's certificate; name "" checks who signed it only.
-func verify(state tls.ConnectionState, roots *x509.CertPool, name string) error {
-	o := x509.VerifyOptions{Roots: roots, DNSName: name, Intermediates: x509.NewCertPool()}
-	for _, c := range state.PeerCertificates[1:] {
-		o.Intermediates.AddCert(c)
-	}
-	_, err := state.PeerCertificates[0].Verify(o)
-	return err
-}
-
 // wanted are the signature schemes that crypto/tls asks a server for, as far as
 // servers use them: a server signs with the first that its key can do.
 var wanted = []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256, tls.Ed25519, tls.PSSWithSHA384, tls.PSSWithSHA512}
@@ -113,7 +109,7 @@ var wanted = []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256
 func (s *session) logTLS(state tls.ConnectionState, trusted bool, asked *tls.CertificateRequestInfo) {
 	word := "Untrusted"
 	switch {
-	case trusted && s.level >= TLSVerify && verify(state, s.d.a.TLSConfig.RootCAs, s.host.name) == nil:
+	case trusted && s.level >= TLSVerify:
 		word = "Verified"
 	case trusted:
 		word = "Trusted"
