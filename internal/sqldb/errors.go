@@ -64,6 +64,20 @@ func pgsqlHostError(code string) bool {
 	return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "57P0") || code == "53300"
 }
 
+// full tells whether a host refused another connection: those that there are
+// go on to serve.
+func full(err error) bool {
+	var my *mysql.MySQLError
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &my):
+		return my.Number == 1040 || my.Number == 1203 || my.Number == 1226
+	case errors.As(err, &pg):
+		return pg.Code == "53300"
+	}
+	return false
+}
+
 // stale tells whether a connection remembers a statement as it was before the
 // tables changed.
 func stale(err error) bool {

@@ -31,7 +31,9 @@ const (
 const (
 	connectTimeout = 5 * time.Second
 	attemptTimeout = 10 * time.Second // one statement on one host
-	maxConnections = 16               // to one host
+	maxAttempts    = 24               // at the same time, on one host
+	// maxConnections leaves some for transactions, which go on after Do.
+	maxConnections = maxAttempts + 4
 	// probeInterval is how often hosts are tried that have failed when no
 	// other answers.
 	probeInterval = time.Second
@@ -51,7 +53,7 @@ type Host struct {
 	DB     *sql.DB
 	engine string
 	unix   bool
-	idle   int
+	slots  chan struct{} // one for each attempt
 
 	mu     sync.Mutex
 	stmts  map[string]*sql.Stmt
@@ -74,7 +76,8 @@ func Open(s Settings, c clock.Clock) (*Servers, error) {
 		db.SetMaxIdleConns(maxConnections)
 		db.SetConnMaxIdleTime(s.Idle)
 		all.hosts = append(all.hosts, &Host{
-			Name: name, DB: db, engine: s.Engine, unix: target.unix, idle: maxConnections, stmts: make(map[string]*sql.Stmt),
+			Name: name, DB: db, engine: s.Engine, unix: target.unix,
+			slots: make(chan struct{}, maxAttempts), stmts: make(map[string]*sql.Stmt),
 		})
 	}
 	return all, nil
@@ -91,7 +94,8 @@ func (s *Servers) Close() error {
 
 // Do runs f on a host that answers. Hosts are tried in random order, those
 // behind Unix sockets first, until f returns an error that is not the host's
-// fault, or none; so f may run more than once. A host that failed rests for
+// fault, or none; so f may run more than once. A statement that takes too long
+// on a host that answers otherwise is not the host's fault. A host that failed rests for
 // the retry interval as long as another one answers; when none does, each is
 // tried again after a second.
 func (s *Servers) Do(ctx context.Context, f func(context.Context, *Host) error) error {
@@ -101,11 +105,13 @@ func (s *Servers) Do(ctx context.Context, f func(context.Context, *Host) error) 
 		if ctx.Err() != nil {
 			return err
 		}
-		if !hostFailed(err) {
+		if !hostFailed(err) || errors.Is(err, context.DeadlineExceeded) && h.alive(ctx) {
 			h.answered()
 			return err
 		}
-		h.fail(s.clock.Now(), err)
+		if !full(err) {
+			h.fail(s.clock.Now(), err)
+		}
 		errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 	}
 	if errs == nil {
@@ -134,15 +140,19 @@ func (e *DownError) Unwrap() []error { return e.Hosts }
 // candidates yields the hosts in the order to try them.
 func (s *Servers) candidates(yield func(*Host) bool) {
 	order := rand.Perm(len(s.hosts))
+	tried := make([]bool, len(s.hosts))
 	for _, unix := range []bool{true, false} {
 		for _, i := range order {
-			if h := s.hosts[i]; h.unix == unix && h.due(s.clock.Now(), s.settings.Retry) && !yield(h) {
-				return
+			if h := s.hosts[i]; h.unix == unix && h.due(s.clock.Now(), s.settings.Retry) {
+				tried[i] = true
+				if !yield(h) {
+					return
+				}
 			}
 		}
 	}
 	for _, i := range order {
-		if h := s.hosts[i]; h.due(s.clock.Now(), probeInterval) && !yield(h) {
+		if h := s.hosts[i]; !tried[i] && h.due(s.clock.Now(), probeInterval) && !yield(h) {
 			return
 		}
 	}
@@ -181,10 +191,23 @@ func (h *Host) resting() error {
 	return fmt.Errorf("%s: %w", h.Name, h.reason)
 }
 
+// alive tells whether a host answers on which a statement took too long.
+func (h *Host) alive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return h.DB.PingContext(ctx) == nil
+}
+
 // attempt runs f, and once more on a new connection when the one it had turned
 // out to be dead or to remember tables that have changed since.
 func (h *Host) attempt(ctx context.Context, f func(context.Context, *Host) error) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout) // begins when it is our turn
 	defer cancel()
 	err := f(ctx, h)
 	var refused *ConnectError
@@ -192,7 +215,7 @@ func (h *Host) attempt(ctx context.Context, f func(context.Context, *Host) error
 		return err
 	}
 	h.DB.SetMaxIdleConns(0) // closes those that wait
-	h.DB.SetMaxIdleConns(h.idle)
+	h.DB.SetMaxIdleConns(maxConnections)
 	return f(ctx, h)
 }
 

@@ -7,8 +7,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,6 +141,30 @@ func TestDeadConnection(t *testing.T) {
 	}
 	if names, err := tried(s, nil); len(names) != 1 || err != nil {
 		t.Errorf("a caller who gave up is held against the host: %v, %v", names, err)
+	}
+}
+
+// TestCrowd has more callers than connections: they wait for their turn.
+func TestCrowd(t *testing.T) {
+	s := open(t, sqldb.MySQL, "hosts = a", clock.System{})
+	var wg sync.WaitGroup
+	var now, most, done atomic.Int32
+	for range 500 {
+		wg.Go(func() {
+			err := s.Do(t.Context(), func(context.Context, *sqldb.Host) error {
+				most.Store(max(most.Load(), now.Add(1)))
+				runtime.Gosched()
+				now.Add(-1)
+				return nil
+			})
+			if err == nil {
+				done.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if most.Load() > 24 || done.Load() != 500 {
+		t.Errorf("%d at a time, %d done", most.Load(), done.Load())
 	}
 }
 

@@ -8,10 +8,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,11 +123,55 @@ func TestURI(t *testing.T) {
 			t.Errorf("%s: %v", lines, err)
 		}
 	}
+	testBusy(t, s)
 	settings, err := sqldb.Read(sqldb.PostgreSQL, params("hosts = postgresql://x?sslmode=perhaps"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sqldb.Open(settings, clock.System{}); err == nil || !strings.Contains(err.Error(), "sslmode") {
 		t.Errorf("a URI that makes no sense: %v", err)
+	}
+}
+
+// testBusy has a statement that takes too long, and a server that lets nobody
+// else in: neither keeps others from what they ask.
+func testBusy(t *testing.T, s *sqltest.Server) {
+	servers := open(t, sqldb.PostgreSQL, s.Settings(), clock.NewManual(time.Unix(1e9, 0)))
+	ask := func(statement string) error {
+		return servers.Do(t.Context(), func(ctx context.Context, h *sqldb.Host) error {
+			_, err := h.Query(ctx, statement)
+			return err
+		})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := ask("SELECT pg_sleep(60)"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a slow statement: %v", err)
+		}
+	})
+	if err := ask("SELECT 1"); err != nil {
+		t.Errorf("beside a slow statement: %v", err)
+	}
+	wg.Wait()
+	if err := ask("SELECT 1"); err != nil {
+		t.Errorf("after a slow statement: %v", err)
+	}
+	s.Admin("ALTER ROLE " + sqltest.User + " CONNECTION LIMIT 1")
+	err := servers.Do(t.Context(), func(ctx context.Context, h *sqldb.Host) error {
+		conn, err := h.DB.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if err := ask("SELECT 1"); err == nil || !strings.Contains(err.Error(), "too many connections") {
+			t.Errorf("a second connection: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := ask("SELECT 1"); err != nil {
+		t.Errorf("after a refused connection: %v", err)
 	}
 }
