@@ -39,7 +39,7 @@ func NewDovecot(t testing.TB, users, settings string) *Dovecot {
 	if _, err := exec.LookPath("dovecot"); err != nil {
 		missing(t, err.Error()+" (Debian: apt-get install dovecot-core)")
 	}
-	d := &Dovecot{Dir: folder(t), Addr: port(t)}
+	d := &Dovecot{Dir: Folder(t), Addr: port(t)}
 	d.Socket, d.Master = filepath.Join(d.Dir, "auth"), filepath.Join(d.Dir, "auth-master")
 	_, number, _ := strings.Cut(d.Addr, ":")
 	write(t, filepath.Join(d.Dir, "users"), users)
@@ -163,9 +163,9 @@ func missing(t testing.TB, what string) {
 	t.Skip(what)
 }
 
-// folder makes a folder with a path that is short enough for sockets, and that
+// Folder makes a folder with a path that is short enough for sockets, and that
 // other users can read.
-func folder(t testing.TB) string {
+func Folder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sasl")
 	if err == nil {

@@ -28,7 +28,7 @@ func StartPostfix(t testing.TB, settings string) *Postfix {
 	if _, err := exec.LookPath("postfix"); err != nil {
 		missing(t, err.Error()+" (Debian: apt-get install postfix)")
 	}
-	p := &Postfix{Addr: port(t), dir: folder(t)}
+	p := &Postfix{Addr: port(t), dir: Folder(t)}
 	owner, err := user.Lookup("postfix")
 	if err != nil {
 		t.Fatal(err)
