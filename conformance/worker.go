@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"sekisho/conformance/sandbox"
@@ -75,7 +76,10 @@ func (w *worker) up() error {
 	if err != nil {
 		return err
 	}
-	if err := prepare(variant + w.server.settings()); err != nil {
+	if !strings.Contains(variant, "smtpd_sasl_type") { // it has its own accounts
+		variant += w.server.settings()
+	}
+	if err := prepare(variant); err != nil {
 		return err
 	}
 	if os.Getenv(siteVariable) == mysqlSite {
