@@ -127,7 +127,7 @@ func TestUnknownWay(t *testing.T) {
 	write(t, filepath.Join(dir, "main.cf"), dovecotCF+"smtpd_sasl_type = magic\n")
 	write(t, filepath.Join(dir, "master.cf"), smtpdAt(freeAddr(t)))
 	_, _, err := begin(dir, clock.System{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	want := fmt.Sprintf("%s:13: smtpd_sasl_type = magic: Sekisho cannot check passwords that way; it can with", filepath.Join(dir, "main.cf"))
+	want := fmt.Sprintf("%s:14: smtpd_sasl_type = magic: Sekisho cannot check passwords that way; it can with", filepath.Join(dir, "main.cf"))
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}

@@ -218,9 +218,9 @@ func TestReloadWithAnErrorChangesNothing(t *testing.T) {
 	defer taken.Close()
 	r := start(t, mainCF+"smtpd_banner = one\n", smtpdAt(addr))
 	for _, tt := range []struct{ mainCF, masterCF, want string }{
-		{mainCF + "smtpd_helo_restrictions = permit_mynetwork\n", smtpdAt(addr), "main.cf:11: smtpd_helo_restrictions: unknown smtpd restriction"},
-		{mainCF + "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = $config_directory/none\n", smtpdAt(addr), "main.cf:12: smtpd_tls_cert_file"},
-		{mainCF + "smtpd_helo_required = perhaps\n", smtpdAt(addr), "main.cf:11: smtpd_helo_required: bad boolean"},
+		{mainCF + "smtpd_helo_restrictions = permit_mynetwork\n", smtpdAt(addr), "main.cf:12: smtpd_helo_restrictions: unknown smtpd restriction"},
+		{mainCF + "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = $config_directory/none\n", smtpdAt(addr), "main.cf:13: smtpd_tls_cert_file"},
+		{mainCF + "smtpd_helo_required = perhaps\n", smtpdAt(addr), "main.cf:12: smtpd_helo_required: bad boolean"},
 		{mainCF, smtpdAt(other, taken.Addr().String()), "master.cf:2: service " + taken.Addr().String() + ": cannot listen"},
 		{mainCF, smtpdAt(addr) + "smtp\n", "master.cf:2: "},
 	} {
@@ -259,7 +259,7 @@ func TestDrain(t *testing.T) {
 func TestOneServerForASpool(t *testing.T) {
 	r := start(t, mainCF, smtpdAt(freeAddr(t)))
 	err := Run(t.Context(), r.dir, Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
-	if err == nil || !strings.Contains(err.Error(), "main.cf:10: sekisho_spool_directory: ") {
+	if err == nil || !strings.Contains(err.Error(), "main.cf:11: sekisho_spool_directory: ") {
 		t.Errorf("a second server on the same spool: %v", err)
 	}
 	r.stop()
@@ -300,7 +300,7 @@ func TestReloadTellsWhatNeedsARestart(t *testing.T) {
 	r := start(t, mainCF, smtpdAt(addr))
 	r.configure(strings.Replace(mainCF, "/spool", "/elsewhere", 1), smtpdAt(addr))
 	r.signals <- syscall.SIGHUP
-	if log := r.expect("reload -- "); !strings.Contains(log, "main.cf:10: sekisho_spool_directory has changed: that takes effect") {
+	if log := r.expect("reload -- "); !strings.Contains(log, "main.cf:11: sekisho_spool_directory has changed: that takes effect") {
 		t.Errorf("log:\n%s", log)
 	}
 	dial(t, addr).want("220 mx.demo.test ESMTP Postfix")
