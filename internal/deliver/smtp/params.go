@@ -60,6 +60,7 @@ func (p params) name(name string) string {
 	return name
 }
 
+func (p params) Set(name string) bool               { return p.c.Set(p.name(name)) }
 func (p params) Str(name string) string             { return p.c.Str(p.name(name)) }
 func (p params) Strings(name string) []string       { return p.c.Strings(p.name(name)) }
 func (p params) Int(name string) int                { return p.c.Int(p.name(name)) }

@@ -148,10 +148,15 @@ func (s *Settings) finish(c params) error {
 }
 
 // tlsLevel reads the level, or the older parameters that count without it.
+// When nobody says anything, SMTP takes TLS where it is offered, as Postfix
+// does by default since 3.11.
 func tlsLevel(c params) (TLSLevel, error) {
 	word := c.Str("smtp_tls_security_level")
 	level, ok := tlsLevels[word]
+	silent := !c.Set("smtp_tls_security_level") && !c.Set("smtp_use_tls") && !c.Set("smtp_enforce_tls")
 	switch {
+	case silent && !c.lmtp:
+		return TLSMay, nil
 	case word == "" && c.Bool("smtp_enforce_tls") && c.Bool("smtp_tls_enforce_peername"):
 		return TLSVerify, nil
 	case word == "" && c.Bool("smtp_enforce_tls"):

@@ -67,11 +67,11 @@ smtp_tls_security_level = encrypt
 	}
 }
 
-// Without a level the older parameters count, and without those there is no
-// TLS.
+// Without a level the older parameters count; when nothing is set TLS is taken
+// where it is offered.
 func TestTLSLevel(t *testing.T) {
 	for main, want := range map[string]TLSLevel{
-		"": TLSNone, "smtp_use_tls = yes": TLSMay, "smtp_enforce_tls = yes": TLSVerify,
+		"": TLSMay, "smtp_tls_security_level =": TLSNone, "smtp_use_tls = no": TLSNone, "smtp_use_tls = yes": TLSMay, "smtp_enforce_tls = yes": TLSVerify,
 		"smtp_enforce_tls = yes\nsmtp_tls_enforce_peername = no": TLSEncrypt,
 		"smtp_enforce_tls = yes\nsmtp_tls_security_level = may":  TLSMay,
 	} {
