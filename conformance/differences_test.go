@@ -3,7 +3,6 @@ package conformance
 import (
 	"bufio"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -70,44 +69,15 @@ func TestDifferencesAreOfDialogues(t *testing.T) {
 	}
 }
 
-// TestWaiting holds waiting.md to the transcripts that wait.
-func TestWaiting(t *testing.T) {
-	text, err := os.ReadFile("waiting.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var listed []string
-	for line := range strings.Lines(string(text)) {
-		if name, ok := strings.CutPrefix(line, "- "); ok {
-			listed = append(listed, strings.TrimSpace(name))
-		}
-	}
-	slices.Sort(listed)
-	var present []string
-	for _, script := range transcripts(t, "testdata/waiting") {
-		present = append(present, script.Name)
-		if _, err := os.Stat(transcriptPath(script.Name)); err == nil {
-			t.Errorf("%s is played already and waits nevertheless", script.Name)
-		}
-	}
-	slices.Sort(present)
-	if !slices.Equal(listed, present) {
-		t.Errorf("waiting.md lists %d dialogues, testdata/waiting has %d; first difference in\n%s", len(listed), len(present),
-			diff.Diff("listed", []byte(strings.Join(listed, "\n")), "present", []byte(strings.Join(present, "\n"))))
-	}
-}
-
 // TestFormat holds the transcripts to the form that -record writes.
 func TestFormat(t *testing.T) {
-	for _, dir := range []string{"testdata", "testdata/waiting"} {
-		for _, script := range transcripts(t, dir) {
-			text, err := os.ReadFile(filepath.Join(dir, script.Name+".txt"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := diff.Diff("file", text, "formatted", script.Format()); d != nil {
-				t.Errorf("%s is not as Format writes it:\n%s", script.Name, d)
-			}
+	for _, script := range transcripts(t, "testdata") {
+		text, err := os.ReadFile(transcriptPath(script.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := diff.Diff("file", text, "formatted", script.Format()); d != nil {
+			t.Errorf("%s is not as Format writes it:\n%s", script.Name, d)
 		}
 	}
 }

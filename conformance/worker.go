@@ -82,10 +82,8 @@ func (w *worker) up() error {
 	if err := prepare(variant); err != nil {
 		return err
 	}
-	if os.Getenv(siteVariable) == mysqlSite {
-		if err := startMySQL(); err != nil {
-			return err
-		}
+	if err := startPeers(os.Getenv(siteVariable)); err != nil {
+		return err
 	}
 	text, err := site.ReadFile("site/zone.txt")
 	if err != nil {
@@ -104,6 +102,17 @@ func (w *worker) up() error {
 	if err := w.server.start(); err != nil {
 		log, _ := os.ReadFile(mailLog)
 		return fmt.Errorf("%w\n%s", err, log)
+	}
+	return nil
+}
+
+// startPeers starts what a variant of the site needs besides the mail server.
+func startPeers(variant string) error {
+	switch variant {
+	case mysqlSite:
+		return startMySQL()
+	case rimapSite:
+		return startRimap()
 	}
 	return nil
 }
