@@ -113,7 +113,11 @@ func newSekisho(ctx context.Context, dir, binary string) (*sekisho, error) {
 		return nil, err
 	}
 	if binary == "" {
-		if binary, err = testsite.Build(ctx, dir); err != nil {
+		bin := filepath.Join(dir, "bin")
+		if err := os.Mkdir(bin, 0o755); err != nil {
+			return nil, err
+		}
+		if binary, err = testsite.Build(ctx, bin); err != nil {
 			return nil, err
 		}
 	}
