@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"sekisho/internal/applet/account"
+	"sekisho/internal/applet/authserver"
 	"sekisho/internal/applet/check"
 	"sekisho/internal/applet/demo"
 	"sekisho/internal/applet/exit"
@@ -37,16 +38,17 @@ const (
 
 // commands is the command line.
 type commands struct {
-	Serve    serve.Cmd          `cmd:"" help:"Run the mail server of a configuration folder."`
-	Demo     demo.Cmd           `cmd:"" help:"Make a demo site and run it."`
-	Check    check.Cmd          `cmd:"" help:"Look for mistakes in a configuration folder."`
-	Explain  explain.Cmd        `cmd:"" help:"Tell what becomes of a session, and why."`
-	Postconf postconf.Cmd       `cmd:"" help:"Print parameters and services as postconf(1) does."`
-	Postmap  postmap.Cmd        `cmd:"" help:"Ask lookup tables as postmap(1) does."`
-	Domain   account.DomainCmd  `cmd:"" help:"Manage domains."`
-	Mailbox  account.MailboxCmd `cmd:"" help:"Manage mailboxes and their passwords."`
-	Alias    account.AliasCmd   `cmd:"" help:"Manage aliases."`
-	Version  versionCmd         `cmd:"" help:"Print the version."`
+	Serve      serve.Cmd          `cmd:"" help:"Run the mail server of a configuration folder."`
+	Demo       demo.Cmd           `cmd:"" help:"Make a demo site and run it."`
+	Check      check.Cmd          `cmd:"" help:"Look for mistakes in a configuration folder."`
+	Explain    explain.Cmd        `cmd:"" help:"Tell what becomes of a session, and why."`
+	Postconf   postconf.Cmd       `cmd:"" help:"Print parameters and services as postconf(1) does."`
+	Postmap    postmap.Cmd        `cmd:"" help:"Ask lookup tables as postmap(1) does."`
+	Domain     account.DomainCmd  `cmd:"" help:"Manage domains."`
+	Mailbox    account.MailboxCmd `cmd:"" help:"Manage mailboxes and their passwords."`
+	Alias      account.AliasCmd   `cmd:"" help:"Manage aliases."`
+	AuthServer authserver.Cmd     `cmd:"" help:"Answer programs that ask a Dovecot about passwords, as Postfix and Exim do."`
+	Version    versionCmd         `cmd:"" help:"Print the version."`
 }
 
 // tools are the commands that can also be called by their name alone.
@@ -107,6 +109,7 @@ func environments(k *kong.Context, in, out, errOut *os.File) []any {
 		&explain.Env{Context: ctx, Out: out, Clock: clock.System{}},
 		&postconf.Env{Out: out, Err: errOut, Config: dir, Given: given},
 		&postmap.Env{In: in, Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
+		&authserver.Env{Context: ctx, Clock: clock.System{}},
 		&account.Env{Context: ctx, Directory: accounts, In: in, Out: out, Err: errOut, Clock: clock.System{}},
 	}
 }

@@ -115,7 +115,7 @@ func (c *Cmd) listen(cfg *config.Config, mode fs.FileMode, log *slog.Logger) (ne
 	if c.Listen != "" {
 		l, err := net.Listen("tcp", c.Listen)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--listen %s: %w", c.Listen, err)
 		}
 		if a, err := netip.ParseAddrPort(l.Addr().String()); err == nil && !a.Addr().IsLoopback() {
 			log.Warn(fmt.Sprintf("--listen %s: passwords come to this address unencrypted, and everybody who reaches it can try some; let only hosts that are meant to", c.Listen))
