@@ -34,7 +34,7 @@ var layers = [][]string{
 var only = map[string][]string{
 	"github.com/miekg/dns":           {"internal/dns"},
 	"github.com/go-crypt/crypt":      {"internal/directory/password"},
-	"modernc.org/sqlite":             {"internal/directory", "internal/table"},
+	"modernc.org/sqlite":             {"internal/directory", "internal/table", "internal/sasl/cyrus"},
 	"github.com/go-sql-driver/mysql": {"internal/sqldb"},
 	"github.com/jackc/pgx/v5":        {"internal/sqldb"},
 	"go.elara.ws/pcre/lib":           {"internal/table/pcre"},
