@@ -150,8 +150,10 @@ func (s Settings) delay(n float64) time.Duration {
 	return time.Duration(min(float64(s.Delay)*math.Exp2(math.Ceil(n)-1), float64(s.Max)))
 }
 
-// fold makes one name of all that lead to an account, of bounded length.
+// fold makes one name of all that lead to an account, of bounded length: SQL
+// servers overlook blanks at the end, Cyrus SASL those around a name.
 func fold(account string) string {
+	account = strings.TrimSpace(account)
 	return strings.ToLower(account[:min(len(account), longest)])
 }
 

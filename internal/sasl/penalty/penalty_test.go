@@ -96,10 +96,11 @@ func TestDelays(t *testing.T) {
 			{0, "", "h bad", 1 * time.Second},
 			{0, "unknown", "i bad", 2 * time.Second},
 		},
-		"an account has the failures of all networks, in any case of letters": {
+		"an account has the failures of all networks, however it is written": {
 			{0, "192.0.2.1", "a@demo.test bad", 1 * time.Second},
 			{0, "198.51.100.1", "A@Demo.Test bad", 2 * time.Second},
-			{0, "203.0.113.1", "a@demo.test good", 2 * time.Second},
+			{0, "203.0.113.1", "a@demo.test\t bad", 4 * time.Second},
+			{0, "203.0.113.250", "a@demo.test good", 4 * time.Second},
 		},
 		"from where an account is used its owner does not pay for others": append(append([]login{
 			{0, "192.0.2.1", "a good", 0}},
