@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 )
 
@@ -67,10 +66,8 @@ password_query = SELECT username AS user, password FROM mailbox WHERE username =
 `
 
 func (postfix) start() error {
-	for file, content := range map[string]string{"dovecot.conf": dovecotConf, "dovecot-sql.conf": dovecotSQL} {
-		if err := os.WriteFile(filepath.Join(configDir, file), []byte(content), 0o644); err != nil {
-			return err
-		}
+	if err := writeDovecot(); err != nil {
+		return err
 	}
 	for _, command := range []string{
 		"postmap hash:/etc/postfix/access",
@@ -83,7 +80,7 @@ func (postfix) start() error {
 			return err
 		}
 	}
-	return awaitListener("127.0.0.1:25")
+	return awaitServer()
 }
 
 // run runs a command of words without quoting. Its output goes to a file: a

@@ -113,6 +113,8 @@ func startPeers(variant string) error {
 		return startMySQL()
 	case rimapSite:
 		return startRimap()
+	case dovecotSite:
+		return startDovecot()
 	}
 	return nil
 }
