@@ -110,13 +110,3 @@ func (h *nextHop) keep(lines []string) {
 	defer h.mu.Unlock()
 	h.got = append(h.got, File{h.address, lines})
 }
-
-// awaitListener returns when somebody listens at the address. It looks at the
-// kernel's table: a connection would be a client to the server.
-func awaitListener(address string) error {
-	a, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		return err
-	}
-	return awaitSocket(procAddress(a), listening)
-}

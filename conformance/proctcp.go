@@ -20,10 +20,29 @@ func waitRead(conn *net.TCPConn) error {
 	})
 }
 
-// awaitSocket returns when there is a socket with this address in this state.
-func awaitSocket(address, state string) error {
-	return await("somebody to listen", func(row [][]byte) bool {
-		return string(row[1]) == address && string(row[3]) == state
+// lastPort is the last of the ports in master.cf, from 2510 on.
+const lastPort = 2524
+
+// awaitServer returns when the server listens at all the ports of the site.
+func awaitServer() error {
+	for port := 2510; port <= lastPort; port++ {
+		if err := awaitListener(fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
+			return err
+		}
+	}
+	return awaitListener("127.0.0.1:25")
+}
+
+// awaitListener returns when somebody listens at the address. It looks at the
+// kernel's table: a connection would be a client to the server.
+func awaitListener(address string) error {
+	a, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return err
+	}
+	local := procAddress(a)
+	return await("somebody to listen at "+address, func(row [][]byte) bool {
+		return string(row[1]) == local && string(row[3]) == listening
 	})
 }
 

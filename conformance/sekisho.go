@@ -37,7 +37,7 @@ func (s *sekisho) start() error {
 	if err := s.serve.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", s.serve.Path, err)
 	}
-	return awaitListener("127.0.0.1:25")
+	return awaitServer()
 }
 
 func (s *sekisho) stop() error {
