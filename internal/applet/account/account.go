@@ -12,6 +12,7 @@ package account
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,10 +51,18 @@ func (e *Env) open(c Common, create bool) (*directory.Directory, error) {
 	if err != nil {
 		return nil, err
 	}
+	open := directory.Open
 	if create {
-		return directory.Create(e.Context, spec, e.Clock)
+		open = directory.Create
 	}
-	return directory.Open(e.Context, spec, e.Clock)
+	d, err := open(e.Context, spec, e.Clock)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Check(e.Context); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", spec, err), d.Close())
+	}
+	return d, nil
 }
 
 // with runs f on the opened directory.

@@ -43,7 +43,7 @@ func countSchemes(e *Env, d *directory.Directory) ([]schemeCount, error) {
 	err := d.AllPasswords(e.Context, func(stored string, active bool) bool {
 		name := unusable
 		if p, err := password.Parse(stored); err == nil {
-			name = p.Scheme()
+			name = p.Form()
 		}
 		n := byName[name]
 		n.Scheme = name

@@ -33,7 +33,7 @@ func TestSchemes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const want = "PLAIN\t2\t1\nunusable\t2\t1\nCRYPT\t1\t1\nDIGEST\t1\t1\n"
+	const want = "PLAIN\t2\t1\nunusable\t2\t1\nCRYPT $1$\t1\t1\nDIGEST\t1\t1\n"
 	if got, err := s.run("", "mailbox schemes"); err != nil || got != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}

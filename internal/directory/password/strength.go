@@ -66,3 +66,15 @@ func Target(s string) (scheme string, err error) {
 func (p Password) Weaker(scheme string) bool {
 	return !strings.HasPrefix(p.scheme, "SCRAM-") && p.strength() < strengths[scheme]
 }
+
+// Form names the stored form: the scheme, and with CRYPT, which leaves open
+// what it is, the mark that crypt(3) puts in front: "CRYPT $6$". DES has none.
+func (p Password) Form() string {
+	if p.scheme != "CRYPT" {
+		return p.scheme
+	}
+	if mark := crypted.FindString(p.value); mark != "" {
+		return p.scheme + " " + mark
+	}
+	return p.scheme + " DES"
+}

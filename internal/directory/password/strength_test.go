@@ -64,3 +64,22 @@ func TestWeaker(t *testing.T) {
 		}
 	}
 }
+
+func TestForm(t *testing.T) {
+	for stored, want := range map[string]string{
+		"secret":                             "PLAIN",
+		"{ssha}x":                            "SSHA",
+		"5f4dcc3b5aa765d61d8327deb882cf99":   "DIGEST",
+		"$1$saltsalt$9T3cUS1EUG/L6TvTCoJP10": "CRYPT $1$",
+		"{CRYPT}$2y$05$x":                    "CRYPT $2y$",
+		"abJnggxhB/yWI":                      "CRYPT DES",
+	} {
+		p, err := password.Parse(stored)
+		if err != nil {
+			t.Fatalf("%s: %v", stored, err)
+		}
+		if got := p.Form(); got != want {
+			t.Errorf("%s: %s, want %s", stored, got, want)
+		}
+	}
+}
