@@ -338,6 +338,7 @@ func (m *Message) commit() {
 // before, and takes the first.
 func (m *Message) redirectTo(addr string) {
 	m.env.Redirected = len(m.env.Recipients) - 1
+	m.env.Filter = "" // REDIRECT overrides FILTER (access(5))
 	first := slices.MinFunc(m.env.Recipients, byDomain)
 	first.Address = m.c.world.Resolver.Rewrite(mail.Unquote(addr))
 	m.env.Recipients = []mail.Recipient{first}

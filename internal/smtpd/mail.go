@@ -72,7 +72,7 @@ func (s *session) mailArguments(word token, params []token) (sender string, p ma
 			return "", p, r
 		}
 	}
-	return sender, p, s.needsUTF8(sender, p.smtputf8)
+	return sender, p, mail.Reply{}
 }
 
 func (s *session) utf8On() bool { return s.set.smtputf8 && s.discard&noSMTPUTF8 == 0 }
@@ -208,6 +208,10 @@ func (s *session) checkSender(sender string, p mailParams) mail.Reply {
 		s.resetMail() // with it the effects of access tables
 		return out.Reply
 	}
+	if r := s.needsUTF8(sender, p.smtputf8); !r.IsZero() {
+		s.resetMail()
+		return r
+	}
 	s.tr.effects = append(s.tr.effects, out.Effects...)
 	s.begin(sender, p)
 	if !s.set.delayOpen {
@@ -293,9 +297,6 @@ func (s *session) rcptArguments(word token, params []token) (rcpt mail.Recipient
 	if !ok {
 		return rcpt, badRcpt
 	}
-	if r := s.needsUTF8(addr, s.tr.params.smtputf8); !r.IsZero() {
-		return rcpt, r
-	}
 	rcpt = mail.Recipient{Address: addr, Original: addr}
 	for _, w := range params {
 		if r := s.rcptParam(&rcpt, w.text); !r.IsZero() {
@@ -305,7 +306,7 @@ func (s *session) rcptArguments(word token, params []token) (rcpt mail.Recipient
 	if rcpt.ORCPT == "" {
 		rcpt.ORCPT = s.originalRecipient(word.text)
 	}
-	return rcpt, mail.Reply{}
+	return rcpt, s.needsUTF8(addr, s.tr.params.smtputf8)
 }
 
 // originalRecipient is the ORCPT of a recipient for whom the client gave none:
