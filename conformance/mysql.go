@@ -20,7 +20,7 @@ const (
 // startMySQL starts a MariaDB server with the accounts of the site. It ends
 // with the worker.
 func startMySQL() error {
-	const small = " --innodb-use-native-aio=0 --innodb-buffer-pool-size=32M --innodb-log-file-size=8M"
+	const small = " --innodb-use-native-aio=0 --innodb-buffer-pool-size=32M --innodb-log-file-size=8M --tmpdir=" + mysqlData
 	for _, command := range []string{
 		"mkdir " + mysqlData + " /run/mysqld",
 		"chown mysql " + mysqlData + " /run/mysqld",

@@ -50,15 +50,15 @@ type Directory struct {
 }
 
 // Open opens an existing directory, "sqlite:PATH", "mysql:FILE" or
-// "pgsql:FILE". It asks the database for its version of the tables, so that a
-// server that is down or a wrong password is told at once.
+// "pgsql:FILE". It does not connect to a server: one that is down makes what is
+// asked later fail, until it is back. Check tells at once.
 func Open(ctx context.Context, spec string, c clock.Clock) (*Directory, error) {
 	engine, path, err := splitSpec(spec)
 	if err != nil {
 		return nil, err
 	}
 	if engine != sqlite {
-		return openServers(ctx, spec, engine, path, c)
+		return openServers(spec, engine, path, c)
 	}
 	if _, err := os.Stat(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +79,7 @@ func Create(ctx context.Context, spec string, c clock.Clock) (*Directory, error)
 		return nil, err
 	}
 	if engine != sqlite {
-		return openServers(ctx, spec, engine, path, c)
+		return openServers(spec, engine, path, c)
 	}
 	if err := touch(path); err != nil {
 		return nil, fmt.Errorf("directory %s: %w", spec, err)
@@ -108,7 +108,7 @@ func splitSpec(spec string) (engine, path string, err error) {
 	return "", "", fmt.Errorf("directory %q: neither sqlite:PATH, mysql:FILE nor pgsql:FILE", spec)
 }
 
-func openServers(ctx context.Context, spec, engine, path string, c clock.Clock) (*Directory, error) {
+func openServers(spec, engine, path string, c clock.Clock) (*Directory, error) {
 	params, err := config.ReadSettings(path)
 	if err != nil {
 		return nil, fmt.Errorf("directory %s: %w", spec, err)
@@ -121,15 +121,12 @@ func openServers(ctx context.Context, spec, engine, path string, c clock.Clock) 
 	if err != nil {
 		return nil, fmt.Errorf("directory %s: %w", spec, err)
 	}
-	d := &Directory{servers: servers, dialect: dialects[engine], clock: c}
-	if err := d.checkSchema(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("directory %s: %w", spec, err), d.Close())
-	}
-	return d, nil
+	return &Directory{servers: servers, dialect: dialects[engine], clock: c}, nil
 }
 
-// checkSchema asks for the columns that are written.
-func (d *Directory) checkSchema(ctx context.Context) error {
+// Check tells whether the database answers and has PostfixAdmin's tables. The
+// error wraps a *sqldb.DownError when no server can be asked.
+func (d *Directory) Check(ctx context.Context) error {
 	var down *sqldb.DownError
 	for _, q := range []string{selectDomains, selectMailboxes, selectAliases} {
 		err := d.ask(ctx, func(ctx context.Context, db *sql.DB) error {
@@ -140,10 +137,10 @@ func (d *Directory) checkSchema(ctx context.Context) error {
 			return rows.Close()
 		})
 		if errors.As(err, &down) {
-			return err
+			return fmt.Errorf("directory: %w", err)
 		}
 		if err != nil {
-			return fmt.Errorf("no tables of PostfixAdmin there (its setup.php makes them): %w", err)
+			return fmt.Errorf("directory: no tables of PostfixAdmin there (its setup.php makes them): %w", err)
 		}
 	}
 	return nil

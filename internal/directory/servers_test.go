@@ -24,7 +24,7 @@ func TestPostgreSQL(t *testing.T) { testServer(t, sqldb.PostgreSQL) }
 func testServer(t *testing.T, engine string) {
 	server := sqltest.Start(t, engine)
 	spec := specFile(t, server.Engine, server.Settings())
-	_, err := directory.Open(t.Context(), spec, clock.System{})
+	err := check(t, spec, clock.System{})
 	if err == nil || !strings.Contains(err.Error(), "no tables of PostfixAdmin") {
 		t.Errorf("an empty database: %v", err)
 	}
@@ -35,7 +35,7 @@ func testServer(t *testing.T, engine string) {
 				server.Exec("DELETE FROM alias", "DELETE FROM mailbox", "DELETE FROM alias_domain", "DELETE FROM domain")
 				c := clock.NewManual(start)
 				d, err := directory.Create(t.Context(), spec, c)
-				must(t, err)
+				must(t, err, d.Check(t.Context()))
 				t.Cleanup(func() { d.Close() })
 				return d, spec, c
 			})
@@ -49,6 +49,17 @@ func specFile(t *testing.T, engine, settings string) string {
 	path := filepath.Join(t.TempDir(), "directory.cf")
 	must(t, os.WriteFile(path, []byte(settings), 0o600))
 	return engine + ":" + path
+}
+
+// check opens a directory and checks it.
+func check(t *testing.T, spec string, c clock.Clock) error {
+	t.Helper()
+	d, err := directory.Open(t.Context(), spec, c)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Check(t.Context())
 }
 
 // testRestart stops the server while the directory is open.
@@ -69,8 +80,8 @@ func testRestart(t *testing.T, server *sqltest.Server, spec string) {
 	if err := lookup(); !errors.As(err, &down) {
 		t.Errorf("the server is down: %v", err)
 	}
-	if _, err := directory.Open(t.Context(), spec, c); !errors.As(err, &down) {
-		t.Errorf("opening while the server is down: %v", err)
+	if err := check(t, spec, c); !errors.As(err, &down) {
+		t.Errorf("a check while the server is down: %v", err)
 	}
 	server.Start()
 	if err := lookup(); !errors.As(err, &down) {
@@ -95,7 +106,7 @@ func TestOpenServer(t *testing.T) {
 		"idle_interval = x\n":              "idle_interval = x is no time",
 		"tls_CAfile = /nowhere\nhosts=h\n": "tls_CAfile",
 	} {
-		_, err := directory.Open(t.Context(), specFile(t, "mysql", settings), clock.System{})
+		err := check(t, specFile(t, "mysql", settings), clock.System{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", settings, err, want)
 		}

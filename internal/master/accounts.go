@@ -72,13 +72,21 @@ func saslPos(cfg *config.Config, params ...string) config.Pos {
 	return config.Pos{}
 }
 
-// openEmbedded checks passwords against our own account directory.
+// openEmbedded checks passwords against our own account directory. That its
+// database cannot be asked now is said, but it may come yet.
 func (b *builder) openEmbedded(cfg *config.Config) (sasl.Backend, error) {
 	dir, err := directory.Open(context.Background(), cfg.Str("sekisho_directory"), b.shared.clock)
 	if err != nil {
 		return nil, fmt.Errorf("%s: sekisho_directory: %w", cfg.Pos("sekisho_directory"), err)
 	}
 	b.closers = append(b.closers, dir.Close)
+	pos, log := saslPos(cfg, "sekisho_directory", "smtpd_sasl_type"), b.log
+	go func() {
+		if err := dir.Check(context.Background()); err != nil {
+			log.Warn(fmt.Sprintf("%s: sekisho_directory = %s: SASL: %v; until that is mended, logins get a temporary error",
+				pos, cfg.Str("sekisho_directory"), err))
+		}
+	}()
 	backend, err := sasl.NewEmbedded(dir, cfg.Str("myhostname"), b.shared.clock)
 	if err != nil {
 		return nil, fmt.Errorf("%s: sekisho_directory: %w", cfg.Pos("sekisho_directory"), err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -130,5 +131,28 @@ func TestUnknownWay(t *testing.T) {
 	want := fmt.Sprintf("%s:14: smtpd_sasl_type = magic: Sekisho cannot check passwords that way; it can with", filepath.Join(dir, "main.cf"))
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// TestDirectoryDown has the accounts on a database server that is not there: it
+// is said at the start, and the server serves what needs no login.
+func TestDirectoryDown(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "directory.cf")
+	if err := os.WriteFile(file, []byte("hosts = unix:/nowhere/s\nuser = u\ndbname = d\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr := freeAddr(t)
+	r := start(t, mainCF+"smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = sekisho\nsekisho_directory = mysql:"+file+"\n", smtpdAt(addr))
+	const want = "no database server answers: unix:/nowhere/s: cannot connect: "
+	if said := r.expect("sekisho_directory"); !strings.Contains(said, want) {
+		t.Errorf("at the start the log lacks %q:\n%s", want, said)
+	}
+	c := sasltest.Dial(t, addr)
+	if hello := c.Say("EHLO x"); !strings.Contains(hello, "AUTH PLAIN LOGIN\n") {
+		t.Errorf("EHLO: %s", hello)
+	}
+	got := c.Say("AUTH " + sasltest.Plain("user@example.com", "secret"))
+	if !strings.HasPrefix(got, "454 4.7.0 Temporary authentication failure") {
+		t.Errorf("AUTH: %s", got)
 	}
 }

@@ -102,12 +102,15 @@ func MariaDB(t testing.TB) *Server {
 	// Native I/O has a limit for the whole machine, which other servers share.
 	const small = "--innodb-buffer-pool-size=32M"
 	const native = "--innodb-use-native-aio=0"
+	// Temporary tables are named by process ids, of which another namespace may
+	// have the same.
+	temporary := "--tmpdir=" + s.Dir
 	s.run("mysql", install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--skip-name-resolve", small, native)
+		"--skip-name-resolve", small, native, temporary)
 	s.Socket = filepath.Join(s.Dir, "s")
 	_, port, _ := net.SplitHostPort(s.Addr)
 	s.start = asUser("mysql", daemon, "--no-defaults", "--datadir="+data, "--socket="+s.Socket, "--bind-address=127.0.0.1", "--port="+port,
-		"--pid-file="+filepath.Join(s.Dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--skip-name-resolve", small, native)
+		"--pid-file="+filepath.Join(s.Dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--skip-name-resolve", small, native, temporary)
 	s.admin = "hosts = unix:" + s.Socket + "\nuser = root\ndbname = mysql\n"
 	s.Start()
 	password := `'se\'cr\\et'`
