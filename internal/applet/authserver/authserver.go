@@ -32,6 +32,7 @@ import (
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
 	"sekisho/internal/directory"
+	"sekisho/internal/directory/password"
 	"sekisho/internal/maillog"
 	"sekisho/internal/master"
 	"sekisho/internal/sasl"
@@ -95,6 +96,9 @@ func (c *Cmd) serve(ctx context.Context, e *Env, cfg *config.Config, mode fs.Fil
 	if err != nil {
 		return errors.Join(err, dir.Close())
 	}
+	if err := upgrade(backend, cfg); err != nil {
+		return errors.Join(err, dir.Close())
+	}
 	l, err := c.listen(cfg, mode, log)
 	if err != nil {
 		return errors.Join(err, dir.Close())
@@ -108,6 +112,20 @@ func (c *Cmd) serve(ctx context.Context, e *Env, cfg *config.Config, mode fs.Fil
 	accept(ctx, l, authserver.New(slow, e.Clock, log), e.Clock, log)
 	log.Info("terminating")
 	return dir.Close()
+}
+
+// upgrade applies sekisho_password_upgrade.
+func upgrade(backend *sasl.Embedded, cfg *config.Config) error {
+	const param = "sekisho_password_upgrade"
+	if cfg.Str(param) == "" {
+		return nil
+	}
+	scheme, err := password.Target(cfg.Str(param))
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", cfg.Pos(param), param, err)
+	}
+	backend.UpgradeTo(scheme)
+	return nil
 }
 
 // listen opens the socket or the port.

@@ -38,7 +38,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf("compatibility_level = 3.6\nmyhostname = mx.example.com\nqueue_directory = %s\nmaillog_file = /dev/stdout\n"+
-		"sekisho_directory = sqlite:%s/accounts/directory.db\nsekisho_auth_failure_delay = 0\n", s.dir, s.dir)
+		"sekisho_directory = sqlite:%s/accounts/directory.db\nsekisho_auth_failure_delay = 0\nsekisho_password_upgrade = {ARGON2ID}\n", s.dir, s.dir)
 	for name, text := range map[string]string{"main.cf": text, "master.cf": ""} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -86,13 +86,15 @@ func (s *site) give() {
 }
 
 // command runs the program to its end.
-func (s *site) command(input string, words ...string) {
+func (s *site) command(input string, words ...string) (printed string) {
 	s.t.Helper()
 	cmd := exec.Command(s.binary, words...)
 	cmd.Stdin = strings.NewReader(input)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		s.t.Fatalf("sekisho %q: %v\n%s", words, err, out)
 	}
+	return string(out)
 }
 
 // output collects what the program prints.
@@ -169,6 +171,9 @@ func TestPostfixAsks(t *testing.T) {
 		t.Errorf("the socket: %v, %v", info.Mode(), err)
 	}
 	ask(t, socket)
+	if got := s.command("", "mailbox", "schemes", "-c", s.dir); !strings.HasPrefix(got, "ARGON2ID\t1") {
+		t.Errorf("stored passwords after sekisho_password_upgrade: %s", got)
+	}
 
 	// A second one leaves the first alone; a dead one's socket is in nobody's way.
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
