@@ -20,7 +20,7 @@ func (b *builder) openCyrus(cfg *config.Config) (sasl.Backend, error) {
 	pos := saslPos(cfg, "smtpd_sasl_path", "smtpd_sasl_type")
 	f, err := cyrus.Find(cfg.Str("smtpd_sasl_path"), cyrusDirs(cfg))
 	if err != nil {
-		return nil, fmt.Errorf("%s: smtpd_sasl_type = cyrus: %w", pos, err)
+		return nil, fmt.Errorf("%s: smtpd_sasl_type = cyrus: %w; or set smtpd_sasl_type = sekisho to use the accounts of sekisho_directory", pos, err)
 	}
 	backend, err := cyrus.New(f, cyrus.Options{
 		Hostname: cfg.Str("myhostname"), LocalDomain: cfg.Str("smtpd_sasl_local_domain"),

@@ -127,14 +127,14 @@ func (b *Backend) reportUnknown(known []string) {
 	}
 }
 
-// able are the mechanisms there are. DIGEST-MD5 is not one: RFC 6331 has
-// withdrawn it.
+// able are the mechanisms there are.
 func (b *Backend) able() []sasl.Mechanism {
 	list := []sasl.Mechanism{{Name: "PLAIN", Plaintext: true}, {Name: "LOGIN", Plaintext: true}}
 	if b.store != nil {
 		list = append(list,
 			sasl.Mechanism{Name: "CRAM-MD5", Active: true, Dictionary: true},
-			sasl.Mechanism{Name: "SCRAM-SHA-256", MutualAuth: true})
+			sasl.Mechanism{Name: "SCRAM-SHA-256", MutualAuth: true},
+			sasl.Mechanism{Name: "DIGEST-MD5", Dictionary: true, MutualAuth: true})
 	}
 	return list
 }
@@ -206,6 +206,8 @@ func (b *Backend) Start(ctx context.Context, c sasl.Client, mech, initial string
 		m = &loginMech{login: l}
 	case "CRAM-MD5":
 		m = &cramMD5{login: l}
+	case "DIGEST-MD5":
+		m = &digestMD5{login: l}
 	case "SCRAM-SHA-256":
 		m = &scramSHA256{login: l}
 	default:

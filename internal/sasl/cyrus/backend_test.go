@@ -363,7 +363,8 @@ func TestMechanisms(t *testing.T) {
 		{"mech_list: plain login", "PLAIN LOGIN", ""},
 		{"mech_list: LOGIN plain", "LOGIN PLAIN", ""},
 		{"mech_list: scram-sha-256 cram-md5 plain", "SCRAM-SHA-256 CRAM-MD5 PLAIN", ""},
-		{"mech_list: digest-md5 login", "LOGIN", "DIGEST-MD5 is not offered"},
+		{"mech_list: digest-md5 login", "DIGEST-MD5 LOGIN", ""},
+		{"mech_list: ntlm login", "LOGIN", "NTLM is not offered"},
 		{"mech_list: cram-md5 login\npwcheck_method: saslauthd", "LOGIN", "CRAM-MD5 is not offered"},
 		{"canon_user_plugin: ldapdb", "PLAIN LOGIN", ":2: canon_user_plugin: this key is unknown"},
 	} {
@@ -435,5 +436,52 @@ func TestFirstFileCounts(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 		dirs[0], dirs[1] = dirs[1], dirs[0]
+	}
+}
+
+// TestDIGESTMD5 speaks as a client, and as one that replays or changes what was
+// asked.
+func TestDIGESTMD5(t *testing.T) {
+	b := open(t, "mech_list: digest-md5\n"+database(t), cyrus.Options{LocalDomain: "example.com"})
+	sum := func(s string) []byte { d := md5.Sum([]byte(s)); return d[:] }
+	hash := func(s string) string { return hex.EncodeToString(sum(s)) }
+	for _, tt := range []struct{ name, password, nc, authzid, want string }{
+		{"plain@example.com", "plainpass", "00000001", "", "235, plain@example.com"},
+		{"plain", "plainpass", "00000001", "", "235, plain@example.com"},
+		{"plain", "plainpass", "00000001", "plain@example.com", "235, plain@example.com"},
+		{"plain", "plainpass", "00000001", "md5@example.com", wrong + "md5@example.com; Requested identity not authenticated identity"},
+		{"plain", "bad", "00000001", "", wrong + "plain@example.com"},
+		{"nosuch", "", "00000001", "", wrong + "nosuch@example.com"},
+		{"md5", md5crypt, "00000001", "", wrong + "md5@example.com"}, // a hash answers no challenge
+		{"plain", "plainpass", "00000002", "", "535 bad protocol / cancel, (unavailable); DIGEST-MD5: incorrect nonce-count: authentication aborted"},
+	} {
+		x, step := b.Start(t.Context(), sasl.Client{}, "DIGEST-MD5", "", false)
+		asked, err := base64.StdEncoding.DecodeString(step.Challenge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce, rest, ok := strings.Cut(strings.TrimPrefix(string(asked), `nonce="`), `"`)
+		if want := `,realm="example.com",qop="auth",charset=utf-8,algorithm=md5-sess`; !ok || rest != want {
+			t.Fatalf("challenge %s", asked)
+		}
+		a1 := string(sum(tt.name+":example.com:"+tt.password)) + ":" + nonce + ":c"
+		text := `username="` + tt.name + `",realm="example.com",nonce="` + nonce + `",cnonce="c",nc=` + tt.nc + `,qop=auth,digest-uri="smtp/mx.example.com"`
+		if tt.authzid != "" {
+			a1 += ":" + tt.authzid
+			text += `,authzid="` + tt.authzid + `"`
+		}
+		proof := func(a2 string) string {
+			return hash(hash(a1) + ":" + nonce + ":" + tt.nc + ":c:auth:" + hash(a2+"smtp/mx.example.com"))
+		}
+		step = x.Next(t.Context(), b64(text+",response="+proof("AUTHENTICATE:")))
+		if step.Kind == sasl.Challenge {
+			if want := b64("rspauth=" + proof(":")); step.Challenge != want || step.User != "plain@example.com" {
+				t.Errorf("%s: the server proves itself by %s for %s, want %s", tt.name, step.Challenge, step.User, want)
+			}
+			step = x.Next(t.Context(), "")
+		}
+		if got := outcome(step); got != tt.want {
+			t.Errorf("%s %s: %s, want %s", tt.name, tt.password, got, tt.want)
+		}
 	}
 }

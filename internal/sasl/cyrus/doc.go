@@ -9,5 +9,5 @@
 //
 // It does not speak SMTP and filters no mechanisms; see package sasl.
 // Cyrus SASL's options.html and sysadmin.html, RFC 4616 (PLAIN), RFC 2195
-// (CRAM-MD5), RFC 5802 and RFC 7677 (SCRAM).
+// (CRAM-MD5), RFC 2831 (DIGEST-MD5), RFC 5802 and RFC 7677 (SCRAM).
 package cyrus
