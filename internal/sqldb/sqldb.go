@@ -31,7 +31,9 @@ const (
 const (
 	connectTimeout = 5 * time.Second
 	attemptTimeout = 10 * time.Second // one statement on one host
-	maxAttempts    = 24               // at the same time, on one host
+	// maxAttempts run at the same time on one host. PostgreSQL takes 100
+	// connections unless told otherwise, and tables and accounts have a pool each.
+	maxAttempts = 40
 	// maxConnections leaves some for transactions, which go on after Do.
 	maxConnections = maxAttempts + 4
 	// probeInterval is how often hosts are tried that have failed when no

@@ -163,7 +163,7 @@ func TestCrowd(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if most.Load() > 24 || done.Load() != 500 {
+	if most.Load() > 40 || done.Load() != 500 {
 		t.Errorf("%d at a time, %d done", most.Load(), done.Load())
 	}
 }

@@ -47,7 +47,7 @@ $CONF['encrypt'] = 'php_crypt:SHA512';
 	cmd.Dir = pages
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		s.t.Fatalf("PostfixAdmin's upgrade.php: %v\n%s", err, out)
+		s.t.Fatalf("PostfixAdmin's upgrade.php: %v\n%s\n%s", err, out, s.output)
 	}
 	if v := s.Value("SELECT value FROM config WHERE name = 'version'"); v != "1847" {
 		s.t.Fatalf("PostfixAdmin's upgrade.php made version %s\n%s", v, out)
