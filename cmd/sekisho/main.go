@@ -25,6 +25,7 @@ import (
 	"sekisho/internal/applet/explain"
 	"sekisho/internal/applet/postconf"
 	"sekisho/internal/applet/postmap"
+	"sekisho/internal/applet/saslauthd"
 	"sekisho/internal/applet/serve"
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
@@ -47,12 +48,13 @@ type commands struct {
 	Domain     account.DomainCmd  `cmd:"" help:"Manage domains."`
 	Mailbox    account.MailboxCmd `cmd:"" help:"Manage mailboxes and their passwords."`
 	Alias      account.AliasCmd   `cmd:"" help:"Manage aliases."`
+	Saslauthd  saslauthd.Cmd      `cmd:"" help:"Answer programs that ask saslauthd(8) about passwords."`
 	AuthServer authserver.Cmd     `cmd:"" help:"Answer programs that ask a Dovecot about passwords, as Postfix and Exim do."`
 	Version    versionCmd         `cmd:"" help:"Print the version."`
 }
 
 // tools are the commands that can also be called by their name alone.
-var tools = map[string]bool{"postconf": true, "postmap": true}
+var tools = map[string]bool{"postconf": true, "postmap": true, "saslauthd": true}
 
 // version is Sekisho's own; mail_version says which Postfix it behaves like.
 const version = "0.1"
@@ -109,6 +111,7 @@ func environments(k *kong.Context, in, out, errOut *os.File) []any {
 		&explain.Env{Context: ctx, Out: out, Clock: clock.System{}},
 		&postconf.Env{Out: out, Err: errOut, Config: dir, Given: given},
 		&postmap.Env{In: in, Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
+		&saslauthd.Env{Context: ctx, Directory: accounts, Args: os.Args, Err: errOut, Clock: clock.System{}},
 		&authserver.Env{Context: ctx, Clock: clock.System{}},
 		&account.Env{Context: ctx, Directory: accounts, In: in, Out: out, Err: errOut, Clock: clock.System{}},
 	}

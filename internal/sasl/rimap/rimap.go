@@ -7,6 +7,10 @@
 // reached, only one attempt now and then finds out whether it still cannot be;
 // everybody else is told at once.
 //
+// The server cannot see who guesses, only us. Dovecot answers an address late
+// from which there were wrong passwords; that is switched off for ours by its
+// login_trusted_networks.
+//
 // It does not read mail and does not know SASL. RFC 3501 and RFC 9051 (IMAP),
 // RFC 5530 (response codes), RFC 2595 (STARTTLS), saslauthd(8).
 package rimap
