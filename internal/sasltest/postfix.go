@@ -97,6 +97,10 @@ scache    unix  -  - n  -     1 scache
 postlog   unix-dgram n - n -  1 postlogd
 `
 
+// Conf is the folder of its main.cf. Debian's Postfix looks for Cyrus SASL's
+// files below it, in the folder sasl.
+func (p *Postfix) Conf() string { return filepath.Join(p.dir, "conf") }
+
 func (p *Postfix) start(t testing.TB) {
 	t.Helper()
 	if out, err := p.command("start"); err != nil {
