@@ -10,7 +10,8 @@
 //	            for anything
 //	main.cf     must pass "sekisho check" without an error
 //
-// Blocks of other languages are for the eye.
+// A block with "way=NAME" is a file or a command of a way to check passwords,
+// which package e2e runs. Blocks of other languages are for the eye.
 package docs
 
 import (
