@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sekisho/internal/clock"
+	"sekisho/internal/sasl"
+	"sekisho/internal/sasl/dovecot"
 )
 
 func TestParseStat(t *testing.T) {
@@ -125,5 +129,40 @@ func TestPlanRefusesNonsense(t *testing.T) {
 		if err := new(plan).parse(args[0], args[1], args[2]); err == nil {
 			t.Errorf("%v was taken", args)
 		}
+	}
+}
+
+// TestSlowBackend logs in by Dovecot's protocol, twice at once over what the
+// slow backend offers, and counts what failed.
+func TestSlowBackend(t *testing.T) {
+	b := &backends{dir: t.TempDir()}
+	ways, err := b.openSlow(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.stop()
+	_, socket, _ := strings.Cut(strings.TrimSpace(ways[0].settings), "smtpd_sasl_path = ")
+	peer := dovecot.New(socket, "", clock.System{})
+	defer peer.Close()
+	var res results
+	s := &sekisho{}
+	err = atOnce(t.Context(), s, "test", 2, &res, func(i int) error {
+		_, step := peer.Start(t.Context(), sasl.Client{Service: "smtp"}, "PLAIN", "AGEAYg==", true)
+		if step.Kind != sasl.Done || step.User != account(0) {
+			t.Errorf("login %d: %+v", i, step)
+		}
+		if i == 1 {
+			return os.ErrInvalid
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in := res.rows[0].Median["sekisho"]; in != 1 {
+		t.Errorf("%v logged in, want 1: the other failed", in)
+	}
+	if took := res.rows[1].Median["sekisho"]; took < delay.Seconds() {
+		t.Errorf("all was answered after %v s, before the backend can have answered", took)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -115,6 +116,27 @@ func (c *client) relay() error {
 		return err
 	}
 	if err := s.command(554, "RCPT TO:<user@elsewhere.test>"); err != nil {
+		return err
+	}
+	return s.command(221, "QUIT")
+}
+
+// account is the name of account i, which is mailbox i as well.
+func account(i int) string { return fmt.Sprintf("user%d@bench.test", i%mailboxes) }
+
+// authenticate logs in as account i.
+func (s *session) authenticate(i int) error {
+	return s.command(235, "AUTH PLAIN %s", base64.StdEncoding.EncodeToString([]byte("\x00"+account(i)+"\x00"+password)))
+}
+
+// login is a session that logs in as account i and leaves.
+func (c *client) login(i int) error {
+	s, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.authenticate(i); err != nil {
 		return err
 	}
 	return s.command(221, "QUIT")

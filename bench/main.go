@@ -5,11 +5,13 @@
 //	         them to Maildirs
 //	refuse   refuse a relay attempt
 //	idle     memory of connections that wait
+//	auth     log in by AUTH PLAIN, by each way to check a password
+//	slow     log in all at once where a password takes 200 ms to check
 //	disk     the disk's own rate of syncing such files, which bounds accept
 //
 // The figures come as a table with ratios, or as JSON with -json. Postfix needs
-// root; without it, or without Postfix, only Sekisho is measured. Every process
-// started is ended again, also after a failure or ctrl-C. The method and what
+// root; without it, or without Postfix, only Sekisho is measured. MariaDB, Dovecot
+// and saslauthd are needed for the ways that lead to them. Every process started is ended again, also after a failure or ctrl-C. The method and what
 // the figures mean is in docs/performance.md.
 package main
 
@@ -27,14 +29,19 @@ import (
 	"syscall"
 )
 
+// measures are what -what can name.
+var measures = []string{"disk", "accept", "refuse", "idle", "auth", "slow"}
+
 // plan is what to measure, how often and how much of it.
 type plan struct {
-	what     map[string]bool // accept, refuse, idle, disk
+	what     map[string]bool // of measures
 	subjects []string        // sekisho, postfix
 	sessions []int
 	messages int // of an accept measurement with 10 sessions or more
 	attempts int // of a refuse measurement
 	idle     int // connections
+	logins   int // of an auth measurement, by each way
+	slow     int // logins at once
 	rounds   int
 	keep     bool
 }
@@ -43,13 +50,15 @@ func main() {
 	dir := flag.String("dir", "", "`directory` on the disk to measure, for queues and mailboxes (default: the temporary directory)")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	binary := flag.String("sekisho", "", "a sekisho `binary` built before (default: build one)")
-	what := flag.String("what", "disk,accept,refuse,idle", "what to measure")
+	what := flag.String("what", strings.Join(measures, ","), "what to measure")
 	subjects := flag.String("servers", "postfix,sekisho", "what to measure it on")
 	sessions := flag.String("sessions", "1,10,50", "numbers of sessions at once for accept and disk")
 	var p plan
 	flag.IntVar(&p.messages, "messages", 3000, "messages of an accept measurement (a third with less than 10 sessions)")
 	flag.IntVar(&p.attempts, "attempts", 3000, "relay attempts of a refuse measurement")
 	flag.IntVar(&p.idle, "idle", 1000, "idle connections")
+	flag.IntVar(&p.logins, "logins", 3000, "logins of an auth measurement, by each way")
+	flag.IntVar(&p.slow, "slow", 1000, "logins at once against a slow backend")
 	flag.IntVar(&p.rounds, "rounds", 3, "how often each is measured; the median counts")
 	flag.BoolVar(&p.keep, "keep", false, "leave configuration, logs and mail behind")
 	flag.Parse()
@@ -67,8 +76,8 @@ func main() {
 func (p *plan) parse(what, subjects, sessions string) error {
 	p.what = map[string]bool{}
 	for _, w := range strings.Split(what, ",") {
-		if !slices.Contains([]string{"disk", "accept", "refuse", "idle"}, w) {
-			return fmt.Errorf("-what: %q is none of disk, accept, refuse, idle", w)
+		if !slices.Contains(measures, w) {
+			return fmt.Errorf("-what: %q is none of %s", w, strings.Join(measures, ", "))
 		}
 		p.what[w] = true
 	}
@@ -104,10 +113,15 @@ func run(p plan, parent, binary string, asJSON bool) (err error) {
 	if err != nil {
 		return err
 	}
+	ways, stopWays, err := openWays(ctx, p, dir, subjects)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopWays()) }()
 	var res results
 	for round := range p.rounds {
 		fmt.Fprintf(os.Stderr, "bench: round %d of %d\n", round+1, p.rounds)
-		if err := measureAll(ctx, p, dir, subjects, &res); err != nil {
+		if err := measureAll(ctx, p, dir, subjects, ways, &res); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ type subject interface {
 }
 
 // measureAll measures everything planned once, every server by turns.
-func measureAll(ctx context.Context, p plan, dir string, subjects []subject, res *results) error {
+func measureAll(ctx context.Context, p plan, dir string, subjects []subject, ways []way, res *results) error {
 	if p.what["disk"] {
 		for _, n := range p.sessions {
 			rate, err := diskRate(ctx, dir, n, size(p.messages, n))
@@ -32,21 +32,31 @@ func measureAll(ctx context.Context, p plan, dir string, subjects []subject, res
 			res.add("disk", n, "create and sync, files/s", "disk", rate)
 		}
 	}
-	var steps []func(subject) error
+	var steps []func(context.Context, subject) error
+	plain := func(step func(subject) error) {
+		steps = append(steps, func(ctx context.Context, s subject) error { return running(ctx, s, step) })
+	}
 	if p.what["accept"] {
 		for _, n := range p.sessions {
-			steps = append(steps, func(s subject) error { return accept(ctx, s, n, size(p.messages, n), res) })
+			plain(func(s subject) error { return accept(ctx, s, n, size(p.messages, n), res) })
 		}
 	}
 	if p.what["refuse"] {
-		steps = append(steps, func(s subject) error { return refuse(ctx, s, 10, p.attempts, res) })
+		plain(func(s subject) error { return refuse(ctx, s, 10, p.attempts, res) })
 	}
 	if p.what["idle"] {
-		steps = append(steps, func(s subject) error { return idle(ctx, s, p.idle, res) })
+		plain(func(s subject) error { return idle(ctx, s, p.idle, res) })
+	}
+	for _, w := range ways {
+		if w.name == slowWay {
+			steps = append(steps, w.through(func(s subject) error { return slow(ctx, s, p.slow, res) }))
+		} else {
+			steps = append(steps, w.through(func(s subject) error { return auth(ctx, s, w.name, 10, p.logins, res) }))
+		}
 	}
 	for _, step := range steps {
 		for _, s := range subjects {
-			if err := running(ctx, s, step); err != nil {
+			if err := step(ctx, s); err != nil {
 				return fmt.Errorf("%s: %w", s.name(), err)
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -21,8 +22,10 @@ type site struct {
 	conf    string // configuration directory
 	queue   string
 	mailDir string
+	data    string
 	log     string
-	cleared int // how often clearMail was called
+	main    string // main.cf
+	cleared int    // how often clearMail was called
 }
 
 // client returns a client that talks to the site's server.
@@ -111,8 +114,8 @@ func newSite(dir, name string, owner *user.User) (*site, error) {
 		mailDir: filepath.Join(dir, "mail"),
 		log:     filepath.Join(dir, "mail.log"),
 	}
-	data := filepath.Join(dir, "data")
-	for _, d := range []string{s.conf, s.queue, data, s.mailDir} {
+	s.data = filepath.Join(dir, "data")
+	for _, d := range []string{s.conf, s.queue, s.data, s.mailDir} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, err
 		}
@@ -122,7 +125,7 @@ func newSite(dir, name string, owner *user.User) (*site, error) {
 		return nil, err
 	}
 	if os.Geteuid() == 0 {
-		owned := []string{data, s.mailDir}
+		owned := []string{s.data, s.mailDir}
 		if name == "sekisho" {
 			owned = append(owned, s.queue) // Postfix wants its own to be root's
 		}
@@ -132,18 +135,28 @@ func newSite(dir, name string, owner *user.User) (*site, error) {
 			}
 		}
 	}
-	fill := strings.NewReplacer("{addr}", s.addr, "{conf}", s.conf, "{dir}", dir, "{queue}", s.queue, "{data}", data,
+	fill := strings.NewReplacer("{addr}", s.addr, "{conf}", s.conf, "{dir}", dir, "{queue}", s.queue, "{data}", s.data,
 		"{owner}", owner.Username, "{log}", s.log, "{mail}", s.mailDir, "{uid}", strconv.Itoa(uid), "{gid}", strconv.Itoa(gid))
 	var boxes strings.Builder
 	for i := range mailboxes {
 		fmt.Fprintf(&boxes, "user%d@bench.test %s/\n", i, mailboxDir(i))
 	}
-	for file, text := range map[string]string{"main.cf": mainCF, "master.cf": masterCF, "mailboxes": boxes.String()} {
+	s.main = fill.Replace(mainCF)
+	for file, text := range map[string]string{"main.cf": s.main, "master.cf": masterCF, "mailboxes": boxes.String()} {
 		if err := os.WriteFile(filepath.Join(s.conf, file), []byte(fill.Replace(text)), 0o644); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// configure adds settings to main.cf and writes smtpd.conf, instead of those
+// before. Debian's Postfix looks for smtpd.conf there and nowhere else.
+func (s *site) configure(settings, smtpd string) error {
+	sasl := filepath.Join(s.conf, "sasl")
+	return errors.Join(os.MkdirAll(sasl, 0o755),
+		os.WriteFile(filepath.Join(sasl, "smtpd.conf"), []byte(smtpd), 0o644),
+		os.WriteFile(filepath.Join(s.conf, "main.cf"), []byte(s.main+settings), 0o644))
 }
 
 // ids returns a user's numbers.
