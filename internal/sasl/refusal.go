@@ -3,13 +3,15 @@ package sasl
 // Refuser is a Backend that has words of its own for a mechanism that is not
 // offered to a client.
 type Refuser interface {
-	RefuseMechanism(mech string) Step
+	// RefuseMechanism is the answer; initial is the initial response as sent,
+	// empty when there was none.
+	RefuseMechanism(mech, initial string) Step
 }
 
-// Refuse is the answer to a mechanism that is not offered.
-func Refuse(b Backend, mech string) Step {
+// Refuse is the answer to a mechanism that is not offered; see Refuser.
+func Refuse(b Backend, mech, initial string) Step {
 	if r, ok := b.(Refuser); ok {
-		return r.RefuseMechanism(mech)
+		return r.RefuseMechanism(mech, initial)
 	}
 	return Step{Kind: Failed, Reason: reasonMechanism}
 }

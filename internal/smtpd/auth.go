@@ -160,8 +160,12 @@ func (s *session) exchange(mech string, initial []token) (ok bool, err error) {
 }
 
 func (s *session) startExchange(ctx context.Context, mech string, initial []token) (sasl.Exchange, sasl.Step) {
+	first := ""
+	if len(initial) > 0 {
+		first = initial[0].text
+	}
 	if !slices.ContainsFunc(s.auth.mechanisms, func(m string) bool { return strings.EqualFold(m, mech) }) {
-		return nil, sasl.Refuse(s.srv.o.SASL, mech)
+		return nil, sasl.Refuse(s.srv.o.SASL, mech, first)
 	}
 	c := sasl.Client{
 		Address: s.facts.ClientAddress, ServerAddress: s.facts.ServerAddress,
@@ -169,10 +173,6 @@ func (s *session) startExchange(ctx context.Context, mech string, initial []toke
 	}
 	if s.tls != nil && strings.Contains(s.auth.names, "-PLUS") {
 		c.ChannelBinding = sasl.ChannelBinding(s.tls.state, s.tls.leaf)
-	}
-	first := ""
-	if len(initial) > 0 {
-		first = initial[0].text
 	}
 	return s.srv.o.SASL.Start(ctx, c, mech, first, len(initial) > 0)
 }

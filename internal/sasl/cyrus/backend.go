@@ -190,13 +190,20 @@ func (b *Backend) Close() error {
 // Mechanisms implements sasl.Backend.
 func (b *Backend) Mechanisms(bool) ([]sasl.Mechanism, error) { return b.mechanisms, nil }
 
-// RefuseMechanism is what Cyrus says to a mechanism that is not offered.
-func (*Backend) RefuseMechanism(mech string) sasl.Step {
+// RefuseMechanism implements sasl.Refuser: Postfix decodes the response before
+// it asks Cyrus.
+func (*Backend) RefuseMechanism(mech, initial string) sasl.Step {
+	if _, reason := decode(initial); reason != "" {
+		return failed(nobody, reason)
+	}
 	return failed(nobody, "no mechanism available", "Couldn't find mech "+mech)
 }
 
 // Start implements sasl.Backend.
 func (b *Backend) Start(ctx context.Context, c sasl.Client, mech, initial string, hasInitial bool) (sasl.Exchange, sasl.Step) {
+	if !hasInitial {
+		initial = ""
+	}
 	var m mechanism
 	l := login{backend: b, service: c.Service}
 	switch name := strings.ToUpper(mech); name {
@@ -211,7 +218,7 @@ func (b *Backend) Start(ctx context.Context, c sasl.Client, mech, initial string
 	case "SCRAM-SHA-256":
 		m = &scramSHA256{login: l}
 	default:
-		return nil, b.RefuseMechanism(mech)
+		return nil, b.RefuseMechanism(mech, initial)
 	}
 	if !hasInitial {
 		return &exchange{m}, m.first()

@@ -160,6 +160,9 @@ func TestAnswers(t *testing.T) {
 		{"CRAM-MD5", []string{"-", "AAAA"}, "535 bad protocol / cancel, (unavailable); need authentication name"},
 		{"CRAM-MD5", []string{"-", b64("plain@example.com xyz")}, wrong + "plain@example.com; incorrect digest response"},
 		{"CRAM-MD5", []string{"-", b64("nosuch@example.com xyz")}, wrong + "nosuch@example.com"},
+		{"CRAM-MD5", []string{"-", b64(" xyz")}, "535 bad protocol / cancel, (unavailable); need authentication name"},
+		{"CRAM-MD5", []string{"-", b64("  xyz")}, wrong},
+		{"FOO", []string{"abc"}, "535 another step is needed in authentication, (unavailable)"},
 		{"FOO", []string{"-"}, "535 no mechanism available, (unavailable); Couldn't find mech FOO"},
 
 		// Beyond Cyrus: stored forms are told apart, and none is the password.

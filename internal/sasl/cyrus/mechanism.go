@@ -147,13 +147,10 @@ func (c *cramMD5) next(ctx context.Context, response []byte, initial bool) sasl.
 	}
 	text := string(response)
 	i := strings.LastIndexByte(text, ' ')
-	if i < 0 {
+	if i <= 0 {
 		return failed(nobody, reasonProtocol, "need authentication name")
 	}
-	user, ok := c.backend.canonical(text[:i])
-	if !ok || user == "" {
-		return failed(nobody, reasonGeneric, allBlank)
-	}
+	user, _ := c.backend.canonical(text[:i])
 	stored, found, down := c.lookup(ctx, user)
 	if down != nil {
 		return *down

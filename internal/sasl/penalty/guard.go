@@ -34,7 +34,9 @@ func (g *guard) Start(ctx context.Context, c sasl.Client, mech, initial string, 
 
 // RefuseMechanism implements sasl.Refuser. Nobody learns from it whether a
 // password is right: it need not wait.
-func (g *guard) RefuseMechanism(mech string) sasl.Step { return sasl.Refuse(g.Backend, mech) }
+func (g *guard) RefuseMechanism(mech, initial string) sasl.Step {
+	return sasl.Refuse(g.Backend, mech, initial)
+}
 
 // exchange is one client's.
 type exchange struct {
