@@ -106,14 +106,31 @@ func (w *way) part(t *testing.T, kind string) string {
 	return ""
 }
 
-// open starts the server, which must find nothing wrong with the page's files.
-func (w *way) open(t *testing.T) {
+// open starts the server while what checks passwords is stopped, which it must
+// say, but which is no fault of the page's files.
+func (w *way) open(t *testing.T, down string, stop, start func()) {
 	t.Helper()
+	stop()
 	cmd := exec.Command(binary(t), "check", "-c", w.conf)
 	if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() > 1 {
 		t.Errorf("sekisho check:\n%s", out)
 	}
 	w.serve(t, w.addr)
+	await(t, time.Minute, "a warning", func() bool {
+		log, err := os.ReadFile(w.log)
+		return err == nil && regexp.MustCompile(`main\.cf:\d+: .*; until that is mended, logins get a temporary error`).Match(log)
+	})
+	want(t, w.addr, someone, secret, down)
+	start()
+	w.recovered(t)
+}
+
+// recovered returns when someone can log in.
+func (w *way) recovered(t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	await(t, time.Minute, "recovery", func() bool { <-tick.C; return login(t, w.addr, someone, secret) == loggedIn })
 }
 
 // login tries a password in a session of its own.
@@ -154,9 +171,7 @@ func (w *way) play(t *testing.T, down string, stop, start func()) {
 	again(secret, down)
 	want(t, w.addr, someone, secret, down)
 	start()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	await(t, time.Minute, "recovery", func() bool { <-tick.C; return login(t, w.addr, someone, secret) == loggedIn })
+	w.recovered(t)
 	again("wrong", wrong)
 	again(secret, loggedIn)
 }
@@ -210,6 +225,7 @@ func TestThreeWays(t *testing.T) {
 		t.Run("sql", func(t *testing.T) { waySQL(t, all, db) })
 		t.Run("sekisho", func(t *testing.T) { waySekisho(t, all, db) })
 		t.Run("auth-server", func(t *testing.T) { wayAuthServer(t, all, db) })
+		t.Run("accounts", func(t *testing.T) { wayAccounts(t, all, db) })
 	})
 	t.Run("saslauthd", func(t *testing.T) { waySaslauthd(t, all) })
 	t.Run("drop-in", func(t *testing.T) { wayDropIn(t, all) })
@@ -286,41 +302,72 @@ func (db *accounts) forms(t *testing.T, addr string) {
 func waySQL(t *testing.T, all []*part, db *accounts) {
 	w := newWay(t, all, "sql", "localhost", db.Addr)
 	w.write(t, "sasl/smtpd.conf", w.part(t, "smtpd.conf"))
-	w.open(t)
-	w.play(t, away+"generic failure", db.Stop, func() { db.Start() })
+	start := func() { db.Start() }
+	w.open(t, away+"generic failure", db.Stop, start)
+	w.play(t, away+"generic failure", db.Stop, start)
 	db.forms(t, w.addr)
 }
 
 func waySekisho(t *testing.T, all []*part, db *accounts) {
 	w := newWay(t, all, "sekisho", "localhost", db.Addr)
 	w.write(t, "sql/directory.cf", w.part(t, "directory.cf"))
-	w.open(t)
-	w.play(t, away, db.Stop, func() { db.Start() })
+	start := func() { db.Start() }
+	w.open(t, away, db.Stop, start)
+	w.play(t, away, db.Stop, start)
 	db.forms(t, w.addr)
 }
 
-// wayAuthServer has a real Postfix ask.
+// wayAuthServer has a real Postfix ask as it asks Dovecot.
 func wayAuthServer(t *testing.T, all []*part, db *accounts) {
 	w := newWay(t, all, "auth-server", "localhost", db.Addr)
 	w.write(t, "sql/directory.cf", w.part(t, "directory.cf"))
 	w.add(t, "mail_owner = postfix\n")
 	socket := filepath.Join(w.dir, "queue/private/auth")
 	own(t, filepath.Dir(socket), "postfix")
-	words := strings.Fields(w.part(t, "sh"))
-	start, stop := daemon(t, socket, append([]string{binary(t)}, words[1:]...)...)
+	start, stop := w.command(t, socket)
+	peer := &way{site: w.site, name: "asking-postfix", parts: all, moves: []string{"private/auth", socket}}
+	asked(t, db, sasltest.StartPostfix(t, peer.part(t, "main.cf")), start, stop)
+}
 
-	asking := &way{site: w.site, name: "asking-postfix", parts: all, moves: []string{"private/auth", socket}}
-	postfix := sasltest.StartPostfix(t, asking.part(t, "main.cf"))
+// wayAccounts has a real Postfix with Cyrus SASL ask as it asks saslauthd.
+func wayAccounts(t *testing.T, all []*part, db *accounts) {
+	w := newWay(t, all, "accounts", "localhost", db.Addr)
+	w.write(t, "sql/directory.cf", w.part(t, "directory.cf"))
+	start, stop := w.command(t, filepath.Join(w.dir, "saslauthd/mux"), "-d")
+	peer := &way{site: w.site, name: "asking-cyrus", parts: all, moves: w.moves}
+	postfix := sasltest.StartPostfix(t, peer.part(t, "main.cf"))
+	conf := filepath.Join(postfix.Conf(), "sasl")
+	if err := os.Mkdir(conf, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(conf, "smtpd.conf"), []byte(peer.part(t, "smtpd.conf")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	asked(t, db, postfix, start, stop)
+}
+
+// command starts the command of a way, with more arguments.
+func (w *way) command(t *testing.T, socket string, more ...string) (start, stop func()) {
+	t.Helper()
+	words := strings.Fields(w.part(t, "sh"))
+	words[0] = binary(t)
+	return daemon(t, socket, append(words, more...)...)
+}
+
+// asked logs in at a Postfix that asks a command of ours.
+func asked(t *testing.T, db *accounts, postfix *sasltest.Postfix, start, stop func()) {
+	t.Helper()
+	want(t, postfix.Addr, someone, secret, loggedIn)
 	want(t, postfix.Addr, someone, "wrong", wrong)
 	db.forms(t, postfix.Addr)
 	session := sasltest.Dial(t, postfix.Addr)
 	stop()
 	if got := session.Say("AUTH " + sasltest.Plain(someone, secret)); !strings.HasPrefix(got, away) {
-		t.Errorf("auth-server is stopped: %s", got)
+		t.Errorf("it is stopped: %s", got)
 	}
 	start()
 	if got := session.Say("AUTH " + sasltest.Plain(someone, secret)); got != loggedIn {
-		t.Errorf("auth-server is back: %s", got)
+		t.Errorf("it is back: %s", got)
 	}
 }
 
@@ -396,7 +443,7 @@ func waySaslauthd(t *testing.T, all []*part) {
 	}
 	words := append([]string{program, "-d", "-m", set["SOCKETDIR"], "-a", set["MECH"]}, strings.Fields(set["FLAGS"])...)
 	start, stop := daemon(t, filepath.Join(set["SOCKETDIR"], "mux"), words...)
-	w.open(t)
+	w.open(t, away+"generic failure", stop, start)
 	w.play(t, away+"generic failure", stop, start)
 	// The daemon cannot tell a server that is down from a wrong password.
 	w.play(t, wrong, func() { d.Stop(t) }, func() { startIMAP(t, d, addr) })
@@ -407,9 +454,8 @@ func wayDropIn(t *testing.T, all []*part) {
 	d, addr := imap(t)
 	w := newWay(t, all, "drop-in", "localhost", strings.Replace(addr, ":", "/", 1))
 	w.write(t, "sasl/smtpd.conf", w.part(t, "smtpd.conf"))
-	words := strings.Fields(w.part(t, "sh"))
-	start, stop := daemon(t, filepath.Join(w.dir, "saslauthd/mux"), append(append([]string{binary(t)}, words[1:]...), "-d")...)
-	w.open(t)
+	start, stop := w.command(t, filepath.Join(w.dir, "saslauthd/mux"), "-d")
+	w.open(t, away+"generic failure", stop, start)
 	w.play(t, away+"generic failure", stop, start)
 	w.play(t, away+"generic failure", func() { d.Stop(t) }, func() { startIMAP(t, d, addr) })
 }
@@ -419,8 +465,9 @@ func wayRimap(t *testing.T, all []*part) {
 	d, addr := imap(t)
 	w := newWay(t, all, "rimap", "localhost", addr)
 	w.write(t, "sasl/smtpd.conf", w.part(t, "smtpd.conf"))
-	w.open(t)
-	w.play(t, away+"generic failure", func() { d.Stop(t) }, func() { startIMAP(t, d, addr) })
+	stop, start := func() { d.Stop(t) }, func() { startIMAP(t, d, addr) }
+	w.open(t, away+"generic failure", stop, start)
+	w.play(t, away+"generic failure", stop, start)
 }
 
 // wayDovecot adds the page's block to a Dovecot.
@@ -436,7 +483,7 @@ func wayDovecot(t *testing.T, all []*part) {
 	}
 	w.moves = append(w.moves, "user = postfix", "user = "+u.Username, "group = postfix", "group = "+g.Name)
 	d := sasltest.NewDovecot(t, users, w.part(t, "dovecot.conf"))
-	d.Start(t)
-	w.open(t)
-	w.play(t, away, func() { d.Stop(t) }, func() { d.Start(t) })
+	stop, start := func() { d.Stop(t) }, func() { d.Start(t) }
+	w.open(t, away, stop, start)
+	w.play(t, away, stop, start)
 }
