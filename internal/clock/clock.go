@@ -6,6 +6,7 @@ package clock
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -77,8 +78,16 @@ func (m *Manual) Sleep(ctx context.Context, d time.Duration) error {
 	case <-w.wake:
 		return nil
 	case <-ctx.Done():
+		m.forget(w)
 		return ctx.Err()
 	}
+}
+
+// forget takes away a sleeper whose wait has ended early.
+func (m *Manual) forget(gone waiter) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiters = slices.DeleteFunc(m.waiters, func(w waiter) bool { return w.wake == gone.wake })
 }
 
 // Advance moves the clock forward and wakes the sleepers whose time has come.
