@@ -233,7 +233,7 @@ func TestPatience(t *testing.T) {
 	if l := p.hear(); l != "CANCEL\t2" {
 		t.Errorf("after the time: %q", l)
 	}
-	steps, _ = start(t.Context(), b, client, "LOGIN", "", false)
+	start(t.Context(), b, client, "LOGIN", "", false)
 	if l := p.hear(); !strings.HasPrefix(l, "AUTH\t4\t") {
 		t.Errorf("the same connection: %q", l)
 	}
