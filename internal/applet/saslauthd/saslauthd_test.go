@@ -64,6 +64,7 @@ func imapClient(t *testing.T, server, caFile string) *rimap.Client {
 
 // TestLogins: the same of Dovecot itself, of the real daemon and of ours.
 func TestLogins(t *testing.T) {
+	t.Parallel()
 	imap := startIMAP(t, "")
 	t.Run("rimap", func(t *testing.T) { checkLogins(t, imapClient(t, imap.addr, "")) })
 	t.Run("real", func(t *testing.T) { checkLogins(t, startReal(t, "-a", "rimap", "-O", port(imap.addr), "-r")) })
@@ -101,6 +102,7 @@ func raw(t *testing.T, d *daemon, request []byte) string {
 // TestLikeTheRealDaemon compares answers byte for byte, and what Cyrus SASL's
 // client makes of them.
 func TestLikeTheRealDaemon(t *testing.T) {
+	t.Parallel()
 	imap := startIMAP(t, "")
 	for _, r := range [][]string{nil, {"-r"}} {
 		options := append([]string{"-a", "rimap", "-O", port(imap.addr)}, r...)
@@ -137,6 +139,7 @@ func TestLikeTheRealDaemon(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	cert := certificate(t)
 	keys := "ssl_cert = <" + cert + "\nssl_key = <" + cert + ".key\n"
 	elsewhere := func(addr string) string { return strings.Replace(addr, "127.0.0.1", "127.0.0.9", 1) }
@@ -155,6 +158,7 @@ func TestTLS(t *testing.T) {
 		{"no TLS, not needed", "disable_plaintext_auth = yes\n", func(d *imapServer) string { return d.addr }, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			imap := startIMAP(t, tt.settings)
 			c := imapClient(t, tt.server(imap), tt.caFile)
 			probed := c.Probe(t.Context())
@@ -238,6 +242,7 @@ func TestGuesserDoesNotSlowOthers(t *testing.T) {
 
 // TestManyAtOnce: the real daemon's five processes and ours.
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	imap := startIMAP(t, "")
 	options := []string{"-a", "rimap", "-O", port(imap.addr), "-r"}
 	for name, d := range map[string]*daemon{"real": startReal(t, options...), "ours": startOurs(t, options...)} {
@@ -298,6 +303,7 @@ func TestAccounts(t *testing.T) {
 // TestCache: a right password is right for as long as -t says, even if nobody
 // can be asked; a wrong one is not remembered.
 func TestCache(t *testing.T) {
+	t.Parallel()
 	imap := startIMAP(t, "")
 	d := startOurs(t, "-a", "rimap", "-O", port(imap.addr), "-r", "-c", "-t", "3600")
 	checkLogins(t, d)
