@@ -42,8 +42,9 @@ func (q *Queue) List() []Info {
 }
 
 type listed struct {
-	id   string
-	info Info
+	id    string
+	order uint64
+	info  Info
 }
 
 func (q *Queue) snapshot() []listed {
@@ -51,8 +52,9 @@ func (q *Queue) snapshot() []listed {
 	defer q.mu.Unlock()
 	list := make([]listed, 0, len(q.entries))
 	for id, e := range q.entries {
-		list = append(list, listed{id, Info{Due: e.due, Held: e.held, Active: e.index < 0 && !e.held}})
+		list = append(list, listed{id, e.order, Info{Due: e.due, Held: e.held, Active: e.index < 0 && !e.held}})
 	}
+	sort.Slice(list, func(i, j int) bool { return list[i].order < list[j].order })
 	return list
 }
 
