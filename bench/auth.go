@@ -72,6 +72,9 @@ func (b *backends) openSQL(context.Context) ([]way, error) {
 	if err := need("mariadbd", "mariadb-install-db"); err != nil {
 		return nil, err
 	}
+	if found, err := filepath.Glob("/usr/lib/*/sasl2/libsql.so"); err != nil || len(found) == 0 {
+		return nil, fmt.Errorf("libsql.so of Cyrus SASL: %w (Debian: apt-get install libsasl2-modules-sql)", exec.ErrNotFound)
+	}
 	addr, err := b.mariadb()
 	if err != nil {
 		return nil, err

@@ -11,8 +11,9 @@
 //
 // The figures come as a table with ratios, or as JSON with -json. Postfix needs
 // root; without it, or without Postfix, only Sekisho is measured. MariaDB, Dovecot
-// and saslauthd are needed for the ways that lead to them. Every process started is ended again, also after a failure or ctrl-C. The method and what
-// the figures mean is in docs/performance.md.
+// and saslauthd are needed for the ways that lead to them. Every process started
+// is ended again, also after a failure or ctrl-C. The method and what the figures
+// mean is in docs/performance.md.
 package main
 
 import (
