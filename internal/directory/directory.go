@@ -146,8 +146,18 @@ func (d *Directory) Check(ctx context.Context) error {
 	return nil
 }
 
-// touch makes the database file, because SQLite would let everybody read it.
+// touch makes the database file, because SQLite would let everybody read it,
+// and the folder for it, if that is missing.
 func touch(path string) error {
+	folder := filepath.Dir(path)
+	switch err := os.Mkdir(folder, 0o750); {
+	case err == nil:
+		if err := inherit(folder); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrExist):
+		return err
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o640)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
@@ -155,7 +165,11 @@ func touch(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	return errors.Join(f.Close(), inherit(path))
+}
+
+// inherit gives what root has made to the owner of the folder it is in.
+func inherit(path string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -164,7 +178,7 @@ func touch(path string) error {
 		return err
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return f.Chown(int(st.Uid), int(st.Gid))
+		return os.Chown(path, int(st.Uid), int(st.Gid))
 	}
 	return nil
 }
