@@ -90,7 +90,7 @@ func (a *Agent) noteOwner() {
 	if mailbox.Privileged() || len(a.maps) == 0 {
 		return
 	}
-	a.log.Info(fmt.Sprintf("not running as root: mailboxes belong to UID/GID=%d/%d", os.Geteuid(), os.Getegid()))
+	a.log.Info(fmt.Sprintf("cannot act as other users: mailboxes belong to UID/GID=%d/%d", os.Geteuid(), os.Getegid()))
 }
 
 // Deliver delivers to each recipient in turn.
