@@ -145,7 +145,7 @@ func (r *reader) settings(w World) settings {
 		hops:        c.Int("hopcount_limit"), tokens: c.Int("header_address_token_limit"),
 		headerSize: c.Int("header_size_limit"), lineLength: max(c.Int("line_length_limit"), 1),
 		messageSize: int64(c.Int("message_size_limit")), straySpace: c.Bool("cleanup_replace_stray_cr_lf"),
-		rejectChars: unescape(c.Str("message_reject_characters")), stripChars: unescape(c.Str("message_strip_characters")),
+		rejectChars: config.Unescape(c.Str("message_reject_characters")), stripChars: config.Unescape(c.Str("message_strip_characters")),
 		detect8bit: c.Bool("detect_8bit_encoding_header"), plain: c.Bool("disable_mime_input_processing"),
 		boundarySize: c.Int("mime_boundary_length_limit"), nesting: c.Int("mime_nesting_limit"),
 	}
@@ -185,32 +185,4 @@ func (r *reader) intake(mynetworks *matchlist.List) intake {
 		}
 	}
 	return in
-}
-
-// unescape reads the C escapes that message_reject_characters may contain: \b
-// \f \n \r \t \v \\ and up to three octal digits.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		if p := strings.IndexByte(`abfnrtv`, s[i]); p >= 0 {
-			b.WriteByte("\a\b\f\n\r\t\v"[p])
-			continue
-		}
-		n, digits := 0, 0
-		for ; digits < 3 && i+digits < len(s) && s[i+digits] >= '0' && s[i+digits] <= '7'; digits++ {
-			n = n<<3 | int(s[i+digits]-'0')
-		}
-		if digits == 0 {
-			b.WriteByte(s[i])
-			continue
-		}
-		b.WriteByte(byte(n))
-		i += digits - 1
-	}
-	return b.String()
 }

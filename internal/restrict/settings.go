@@ -1,9 +1,6 @@
 package restrict
 
 import (
-	"strconv"
-	"strings"
-
 	"sekisho/internal/config"
 	"sekisho/internal/matchlist"
 )
@@ -67,7 +64,7 @@ func readSettings(cfg *config.Config) settings {
 		mailName:           cfg.Str("mail_name"),
 		nullKey:            cfg.Str("smtpd_null_access_lookup_key"),
 		defaultRBLReply:    rawTemplate(cfg, "default_rbl_reply"),
-		expansionFilter:    unescape(rawTemplate(cfg, "smtpd_expansion_filter")),
+		expansionFilter:    config.Unescape(rawTemplate(cfg, "smtpd_expansion_filter")),
 		doubleBounceSender: cfg.Str("double_bounce_sender"),
 		verifySender:       cfg.Str("address_verify_sender"),
 	}
@@ -139,39 +136,4 @@ func contains(items []config.Item, want string) bool {
 		}
 	}
 	return false
-}
-
-// unescape reads the C escapes that smtpd_expansion_filter is written with.
-func unescape(s string) string {
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' {
-			b = append(b, s[i])
-			continue
-		}
-		if i++; i == len(s) {
-			break
-		}
-		if n := octal(s[i:]); n > 0 {
-			v, _ := strconv.ParseUint(s[i:i+n], 8, 16)
-			b = append(b, byte(v))
-			i += n - 1
-			continue
-		}
-		if j := strings.IndexByte("abfnrtv", s[i]); j >= 0 {
-			b = append(b, "\a\b\f\n\r\t\v"[j])
-			continue
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
-}
-
-// octal counts the octal digits at the start of s, three at most.
-func octal(s string) int {
-	n := 0
-	for n < len(s) && n < 3 && s[n] >= '0' && s[n] <= '7' {
-		n++
-	}
-	return n
 }

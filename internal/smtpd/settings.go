@@ -147,7 +147,7 @@ func readSettings(cfg *config.Config, w rewrite.World) (*settings, error) {
 		footerMaps:       cfg.Strings("smtpd_reject_footer_maps"),
 		footer:           cfg.Str("smtpd_reject_footer"),
 		commandFilter:    cfg.Str("smtpd_command_filter"),
-		expansionFilter:  unescape(cfg.Str("smtpd_expansion_filter")),
+		expansionFilter:  config.Unescape(cfg.Str("smtpd_expansion_filter")),
 		doubled:          cfg.Str("address_verify_sender"),
 		limits: limits{
 			connections:    cfg.Int("smtpd_client_connection_count_limit"),
@@ -218,32 +218,4 @@ func (r *settingsReader) proxyProtocol() bool {
 		r.fail("smtpd_upstream_proxy_protocol", "unknown protocol %q; give haproxy or nothing", v)
 		return false
 	}
-}
-
-// unescape replaces the backslash sequences of C in s.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		if j := strings.IndexByte("abfnrtv", s[i]); j >= 0 {
-			b.WriteByte("\a\b\f\n\r\t\v"[j])
-			continue
-		}
-		j := i
-		for j < len(s) && j < i+3 && s[j] >= '0' && s[j] <= '7' {
-			j++
-		}
-		if j == i {
-			b.WriteByte(s[i])
-			continue
-		}
-		n, _ := strconv.ParseUint(s[i:j], 8, 8) // at most three octal digits; too big gives 255
-		b.WriteByte(byte(n))
-		i = j - 1
-	}
-	return b.String()
 }
