@@ -3,7 +3,6 @@ package smtpd
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
