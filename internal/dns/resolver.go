@@ -51,6 +51,8 @@ type Resolver struct {
 	flights  singleflight.Group
 	ctx      context.Context // of all questions under way; ends with Close
 	stop     context.CancelFunc
+	mu       sync.Mutex         // of closed, and of wg's first steps
+	closed   bool
 	wg       sync.WaitGroup
 }
 
@@ -127,8 +129,22 @@ func serverAddr(s string) (string, error) {
 // Close gives up on the questions under way and waits for them to end. No
 // question may be asked after it.
 func (r *Resolver) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
 	r.stop()
 	r.wg.Wait()
+}
+
+// begin counts a question that Close has to wait for; after Close there is
+// none. The asker may be gone by the time its question begins.
+func (r *Resolver) begin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.wg.Add(1)
+	}
+	return !r.closed
 }
 
 // Query asks for the records of type typ ("A", "AAAA", "MX", "NS", "TXT",
@@ -141,7 +157,9 @@ func (r *Resolver) Query(ctx context.Context, name, typ string) Answer {
 		return a
 	}
 	done := r.flights.DoChan(key.typ+" "+key.name, func() (any, error) {
-		r.wg.Add(1)
+		if !r.begin() {
+			return failure(Timeout, name, typ), nil
+		}
 		defer r.wg.Done()
 		start := r.clock.Now()
 		a := Resolve(name, typ, r.ask)

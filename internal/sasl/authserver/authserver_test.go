@@ -329,7 +329,14 @@ func TestPostfix(t *testing.T) {
 				t.Errorf("%s: %s: %s, want %s", path, tt.said, got, tt.want)
 			}
 		}
-		if !strings.Contains(p.Log(), "SASL PLAIN authentication failed: (reason unavailable), sasl_username=user@example.com") {
+		// postlogd writes the log in its own time.
+		logged := func() bool {
+			return strings.Contains(p.Log(), "SASL PLAIN authentication failed: (reason unavailable), sasl_username=user@example.com")
+		}
+		for end := time.Now().Add(10 * time.Second); !logged() && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if !logged() {
 			t.Errorf("Postfix's log:\n%s", p.Log())
 		}
 	}
