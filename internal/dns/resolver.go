@@ -51,7 +51,7 @@ type Resolver struct {
 	flights  singleflight.Group
 	ctx      context.Context // of all questions under way; ends with Close
 	stop     context.CancelFunc
-	mu       sync.Mutex         // of closed, and of wg's first steps
+	mu       sync.Mutex // of closed, and of wg's first steps
 	closed   bool
 	wg       sync.WaitGroup
 }
