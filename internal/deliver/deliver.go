@@ -31,6 +31,10 @@ type Request struct {
 	Recipients []mail.Recipient
 	Nexthop    string // as the resolver found it: domain, [host]:port, text of error:
 	Size       int64  // bytes of content
+	// Probe: this is no mail but the question whether it would be delivered. An
+	// agent answers it as far as it can without delivering anything, and Sent
+	// means that it would (verify(8)).
+	Probe bool
 	// Content opens the message: header and body, lines ending in LF. An error
 	// while reading means that the message is damaged or the disk fails; it must
 	// never be taken as the end of the message.

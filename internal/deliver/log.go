@@ -23,6 +23,24 @@ type Times struct {
 //
 // digits is delay_logging_resolution_limit.
 func LogLine(queueID string, to mail.Recipient, r Result, t Times, digits int) string {
+	return logLine(queueID, to, r, t, digits, r.Status.String())
+}
+
+// ProbeLine is LogLine for an address probe: the status is deliverable or
+// undeliverable, or undeliverable-but-not-cached without a negative cache
+// (address_verify_negative_cache).
+func ProbeLine(queueID string, to mail.Recipient, r Result, t Times, digits int, negativeCache bool) string {
+	status := "undeliverable"
+	switch {
+	case r.Status == Sent:
+		status = "deliverable"
+	case !negativeCache:
+		status = "undeliverable-but-not-cached"
+	}
+	return logLine(queueID, to, r, t, digits, status)
+}
+
+func logLine(queueID string, to mail.Recipient, r Result, t Times, digits int, status string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: to=<%s>", queueID, mail.Quote(to.Address))
 	if to.Original != "" && !strings.EqualFold(to.Original, to.Address) {
@@ -39,7 +57,7 @@ func LogLine(queueID string, to mail.Recipient, r Result, t Times, digits int) s
 		}
 		b.WriteString(FormatDelay(d, digits))
 	}
-	fmt.Fprintf(&b, ", dsn=%s, status=%s (%s)", r.DSN, r.Status, r.Text)
+	fmt.Fprintf(&b, ", dsn=%s, status=%s (%s)", r.DSN, status, r.Text)
 	return b.String()
 }
 

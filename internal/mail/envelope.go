@@ -23,6 +23,10 @@ type Envelope struct {
 	Filter string `json:"filter,omitempty"` // transport:nexthop of content_filter or FILTER; empty: none
 	Hold   bool   `json:"hold,omitempty"`   // waits in the queue until released
 
+	// Probe: no message but a question of address verification. Nobody gets it,
+	// and nobody is ever told that it was not delivered.
+	Probe bool `json:"probe,omitempty"`
+
 	// Redirected is how many more recipients there were before a REDIRECT put one
 	// address in their place; the queue manager's log counts them.
 	Redirected int `json:"redirected,omitempty"`

@@ -141,6 +141,8 @@ func (d *delivery) one(to mail.Recipient) deliver.Result {
 		switch {
 		case failed:
 			return deferred("4.3.0", "alias database unavailable")
+		case found && d.r.Probe: // one answer for the alias, not one for each of its addresses
+			return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "aliased to " + value}
 		case found:
 			return d.expand(to, key, name, value)
 		}
@@ -163,6 +165,9 @@ func (d *delivery) mailbox(to mail.Recipient, name string) deliver.Result {
 	if err != nil {
 		d.warn("%v", err)
 		return deferred("4.3.5", "mail system configuration error")
+	}
+	if d.r.Probe {
+		return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "delivers to " + kind(box)}
 	}
 	c := mailbox.Copy{Sender: d.r.Envelope.Sender, Content: d.r.Content}
 	if d.a.deliveredOwn {
@@ -212,16 +217,24 @@ func (a *Agent) box(u *user.User, name string) (mailbox.Box, error) {
 	return box, nil
 }
 
+// kind is what log lines call a mailbox.
+func kind(box mailbox.Box) string {
+	if strings.HasSuffix(box.Path, "/") {
+		return "maildir"
+	}
+	return "mailbox"
+}
+
 // outcome puts what the mailbox says into the words of local(8).
 func outcome(box mailbox.Box, name string, err error) deliver.Result {
-	kind, prefix := "mailbox", "cannot update mailbox "+box.Path+" for user "+name+". "
-	if strings.HasSuffix(box.Path, "/") {
-		kind, prefix = "maildir", ""
+	prefix := "cannot update mailbox " + box.Path + " for user " + name + ". "
+	if kind(box) == "maildir" {
+		prefix = ""
 	}
 	var f *mailbox.Failure
 	switch {
 	case err == nil:
-		return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "delivered to " + kind}
+		return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "delivered to " + kind(box)}
 	case !errors.As(err, &f):
 		return deferred("4.3.0", err.Error())
 	case strings.HasPrefix(f.DSN, "4"):

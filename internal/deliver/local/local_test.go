@@ -217,3 +217,28 @@ func TestMailboxes(t *testing.T) {
 		t.Errorf("no spool directory: %+v", res)
 	}
 }
+
+// An address probe is told what a name is, and nothing is delivered or
+// forwarded.
+func TestProbe(t *testing.T) {
+	s := newSite(t, "home_mailbox = Maildir/\n", map[string]string{"team": "ann, far@else.test", "pipe": "|/bin/cat", "bad": "broken"})
+	for to, want := range map[string]deliver.Result{
+		"ann@local.test":    {Status: deliver.Sent, DSN: "2.0.0", Text: "delivers to maildir", Relay: "local"},
+		"ann+x@local.test":  {Status: deliver.Sent, DSN: "2.0.0", Text: "delivers to maildir", Relay: "local"},
+		"team@local.test":   {Status: deliver.Sent, DSN: "2.0.0", Text: "aliased to ann, far@else.test", Relay: "local"},
+		"pipe@local.test":   {Status: deliver.Sent, DSN: "2.0.0", Text: "aliased to |/bin/cat", Relay: "local"},
+		"bad@local.test":    {Status: deliver.Deferred, DSN: "4.3.0", Text: "alias database unavailable", Relay: "local"},
+		"nobody@local.test": {Status: deliver.Bounced, DSN: "5.1.1", Text: `unknown user: "nobody"`, Relay: "local"},
+	} {
+		r := &deliver.Request{
+			Envelope: &mail.Envelope{}, Recipients: []mail.Recipient{{Address: to}}, Probe: true,
+			Content: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("Date: x\n\n")), nil },
+		}
+		if got := s.agent.Deliver(t.Context(), r); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %+v, want %+v", to, got, want)
+		}
+	}
+	if left, err := filepath.Glob(s.dir + "/ann/*"); err != nil || len(left) > 0 || len(s.posted) > 0 {
+		t.Errorf("probes left %v %v, %v", left, s.posted, err)
+	}
+}

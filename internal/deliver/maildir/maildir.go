@@ -118,6 +118,9 @@ func (a *Agent) one(ctx context.Context, src evidence.Source, r *deliver.Request
 	if !found {
 		return deliver.Result{Status: deliver.Bounced, DSN: "5.1.1", Text: `unknown user: "` + user + `"`}
 	}
+	if r.Probe {
+		return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "delivers to " + kind(box)}
+	}
 	c := mailbox.Copy{Sender: r.Envelope.Sender, Delivered: to.Address, Content: r.Content}
 	if a.original {
 		c.Original = to.Original
@@ -127,12 +130,12 @@ func (a *Agent) one(ctx context.Context, src evidence.Source, r *deliver.Request
 
 // outcome puts what the mailbox says into the words of virtual(8).
 func outcome(box mailbox.Box, err error) deliver.Result {
-	kind, prefix := "mailbox", "delivery failed to mailbox "+box.Path+": "
-	if strings.HasSuffix(box.Path, "/") {
-		kind, prefix = "maildir", ""
-	}
 	if err == nil {
-		return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "delivered to " + kind}
+		return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "delivered to " + kind(box)}
+	}
+	prefix := "delivery failed to mailbox " + box.Path + ": "
+	if kind(box) == "maildir" {
+		prefix = ""
 	}
 	var f *mailbox.Failure
 	if !errors.As(err, &f) {
@@ -143,6 +146,14 @@ func outcome(box mailbox.Box, err error) deliver.Result {
 		res.Status = deliver.Deferred
 	}
 	return res
+}
+
+// kind is what log lines call a mailbox.
+func kind(box mailbox.Box) string {
+	if strings.HasSuffix(box.Path, "/") {
+		return "maildir"
+	}
+	return "mailbox"
 }
 
 // find looks an address's mailbox and owner up. An error is trouble of the

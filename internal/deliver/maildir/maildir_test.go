@@ -245,3 +245,26 @@ func TestConfigurationErrors(t *testing.T) {
 		}
 	}
 }
+
+// An address probe finds out whether a mailbox exists, and leaves nothing in it.
+func TestProbe(t *testing.T) {
+	s, err := newSite(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]deliver.Result{
+		"a+ext@example.com":  {Status: deliver.Sent, DSN: "2.0.0", Text: "delivers to maildir", Relay: "virtual"},
+		"mbox@example.com":   {Status: deliver.Sent, DSN: "2.0.0", Text: "delivers to mailbox", Relay: "virtual"},
+		"nobody@example.com": {Status: deliver.Bounced, DSN: "5.1.1", Text: `unknown user: "nobody@example.com"`, Relay: "virtual"},
+		"broken@example.com": {Status: deliver.Deferred, DSN: "4.3.5", Text: "mail system configuration error", Relay: "virtual"},
+		"baduid@example.com": {Status: deliver.Deferred, DSN: "4.3.5", Text: "mail system configuration error", Relay: "virtual"},
+	} {
+		r := &deliver.Request{Envelope: &mail.Envelope{}, Recipients: []mail.Recipient{{Address: to}}, Probe: true}
+		if got := s.agent.Deliver(t.Context(), r); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %+v, want %+v", to, got, want)
+		}
+	}
+	if left, err := os.ReadDir(s.base); err != nil || len(left) > 0 {
+		t.Errorf("probes left %v, %v", left, err)
+	}
+}

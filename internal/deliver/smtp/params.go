@@ -17,6 +17,7 @@ type params struct {
 // not in it has no mirror.
 var lmtpNames = map[string]string{
 	"smtp_address_preference":                "lmtp_address_preference",
+	"smtp_address_verify_target":             "lmtp_address_verify_target",
 	"smtp_bind_address":                      "lmtp_bind_address",
 	"smtp_bind_address6":                     "lmtp_bind_address6",
 	"smtp_connect_timeout":                   "lmtp_connect_timeout",

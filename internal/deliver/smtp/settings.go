@@ -47,6 +47,7 @@ type Settings struct {
 	DiscardEHLO     []string // keywords to ignore, lower case
 	DiscardEHLOMaps []string // tables of such keywords by the host's address
 	LineLimit       int      // bytes of a line of content; 0: none
+	ProbeData       bool     // smtp_address_verify_target: DATA, and not RCPT, answers an address probe
 
 	TLS         TLSLevel
 	TLSConfig   *tls.Config // without ServerName
@@ -140,6 +141,13 @@ func (s *Settings) finish(c params) error {
 		return c.errorf("smtp_tcp_port", "%w", err)
 	}
 	s.Port = port
+	switch target := c.Str("smtp_address_verify_target"); strings.ToLower(target) {
+	case "rcpt":
+	case "data":
+		s.ProbeData = true
+	default:
+		return c.errorf("smtp_address_verify_target", "%q is neither rcpt nor data", target)
+	}
 	if s.TLS, err = tlsLevel(c); err != nil {
 		return err
 	}

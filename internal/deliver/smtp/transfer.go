@@ -49,7 +49,9 @@ func (t *transaction) envelope() bool {
 		for _, i := range t.to {
 			t.send(t.rcptCommand(i))
 		}
-		t.send("DATA")
+		if !t.endsAtRcpt() {
+			t.send("DATA")
+		}
 	}
 	ask := func(timeout time.Duration, command string) (reply, error) {
 		t.deadline(timeout)
@@ -76,7 +78,7 @@ func (t *transaction) envelope() bool {
 		}
 		t.recipient(i, r, sender)
 	}
-	if len(t.accepted) == 0 && !pipelining {
+	if t.endsAtRcpt() || len(t.accepted) == 0 && !pipelining {
 		return true
 	}
 	r, err = ask(t.d.a.DataInitTimeout, "DATA")
@@ -84,6 +86,11 @@ func (t *transaction) envelope() bool {
 		return t.lost(err, "sending DATA command")
 	}
 	t.dataAgreed = r.class() == 3
+	if t.dataAgreed && t.d.r.Probe {
+		r.dsn = "2.0.0"
+		t.sent(r, t.accepted)
+		return false // only hanging up leaves the message unsent now
+	}
 	if !t.dataAgreed && len(t.accepted) > 0 {
 		t.d.fail(t.relay(), t.accepted, t.refused(r, "DATA command"))
 		t.accepted = nil
@@ -91,10 +98,16 @@ func (t *transaction) envelope() bool {
 	return true
 }
 
+// endsAtRcpt: the replies to RCPT answer an address probe, and nothing more is
+// asked.
+func (t *transaction) endsAtRcpt() bool { return t.d.r.Probe && !t.d.a.ProbeData }
+
 // recipient takes the answer to one RCPT.
 func (t *transaction) recipient(i int, r reply, sender bool) {
 	switch {
 	case !sender:
+	case r.class() == 2 && t.endsAtRcpt():
+		t.sent(r, []int{i})
 	case r.class() == 2:
 		t.accepted = append(t.accepted, i)
 	default:
