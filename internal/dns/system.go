@@ -27,10 +27,14 @@ func NewSystem(query func(ctx context.Context, name, typ string) Answer, path st
 	return &System{query: query, hosts: hostsFile{path: path}, ndots: 1}
 }
 
-// Host returns the addresses of a host: A before AAAA. When only one of the
-// two questions fails, its failure goes unsaid, as with getaddrinfo(3). A
-// failure's Reason is in the words of gai_strerror(3).
-func (s *System) Host(ctx context.Context, name string) Answer {
+// Host returns the addresses of a host: A before AAAA, only those of the types
+// given if there are any. When only one of the two questions fails, its failure
+// goes unsaid, as with getaddrinfo(3). A failure's Reason is in the words of
+// gai_strerror(3).
+func (s *System) Host(ctx context.Context, name string, types ...string) Answer {
+	if len(types) == 1 {
+		return s.addresses(ctx, name, types[0])
+	}
 	four := make(chan Answer, 1)
 	go func() { four <- s.addresses(ctx, name, "A") }()
 	six := s.addresses(ctx, name, "AAAA")

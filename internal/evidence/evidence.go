@@ -21,7 +21,8 @@ const (
 	// "TXT", "PTR"), Arg the domain name without the final dot.
 	DNS Kind = iota + 1
 	// Host asks for the addresses of a host as the system resolves it (hosts
-	// file included). Arg is the name; the records are A and AAAA.
+	// file included). Arg is the name; Name is the types wanted, "A", "AAAA" or
+	// both with a blank between, empty for both.
 	Host
 	// Table looks a key up. Name is the table as configured
 	// ("hash:/etc/postfix/access"), Arg the key.
@@ -40,6 +41,10 @@ type Question struct {
 	Name string
 	Arg  string
 }
+
+// Ahead reports whether q may be asked before it is known to matter: nobody is
+// harmed by a question to the DNS too many.
+func (q Question) Ahead() bool { return q.Kind == DNS || q.Kind == Host }
 
 // Status says what came of a question. Failures stay distinct: a rule that
 // treats two of them alike says so where it does.

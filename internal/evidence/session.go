@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,8 +15,9 @@ import (
 type World struct {
 	// Query asks the DNS for records of one type.
 	Query func(ctx context.Context, name, typ string) dns.Answer
-	// Host asks for a host's addresses as the system resolver does.
-	Host func(ctx context.Context, name string) dns.Answer
+	// Host asks for a host's addresses as the system resolver does: those of
+	// the types given ("A", "AAAA"), of both if there is none.
+	Host func(ctx context.Context, name string, types ...string) dns.Answer
 	// Lookup asks a table.
 	Lookup func(table, key string) (value string, found bool, err error)
 	Clock  clock.Clock
@@ -35,6 +37,7 @@ type Session struct {
 	ctx   context.Context
 
 	mu      sync.Mutex
+	arrived *sync.Cond // an answer has come
 	answers map[Question]*entry
 }
 
@@ -46,7 +49,9 @@ type entry struct {
 
 // NewSession returns a Source that asks w until ctx ends.
 func NewSession(ctx context.Context, w *World) *Session {
-	return &Session{world: w, ctx: ctx}
+	s := &Session{world: w, ctx: ctx}
+	s.arrived = sync.NewCond(&s.mu)
+	return s
 }
 
 // Begin starts a new command: what is known from here on counts as repeated,
@@ -86,7 +91,7 @@ func (e *entry) read() Answer {
 
 // Ask answers q, waiting for the DNS if it must.
 func (s *Session) Ask(q Question) Answer {
-	if !slow(q.Kind) {
+	if !q.Ahead() {
 		return s.now(q)
 	}
 	e := s.start(q)
@@ -96,12 +101,12 @@ func (s *Session) Ask(q Question) Answer {
 	return e.read()
 }
 
-// Peek is a Source that never waits: what would have to be asked of the DNS is
-// Unknown.
+// Peek is a Source that never waits for the DNS: what has no answer yet is
+// Unknown. It does not ask anybody who would notice the question.
 func (s *Session) Peek() Source { return SourceFunc(s.peek) }
 
 func (s *Session) peek(q Question) Answer {
-	if !slow(q.Kind) {
+	if q.Kind == Table || q.Kind == Clock {
 		return s.now(q)
 	}
 	s.mu.Lock()
@@ -112,17 +117,35 @@ func (s *Session) peek(q Question) Answer {
 	return Answer{}
 }
 
-// Start asks all questions at once and does not wait.
+// Start asks all questions at once that may be asked ahead, and does not wait.
 func (s *Session) Start(qs []Question) {
 	for _, q := range qs {
-		if slow(q.Kind) {
+		if q.Ahead() {
 			s.start(q)
 		}
 	}
 }
 
-// slow tells the questions that go over the network and are kept.
-func slow(k Kind) bool { return k == DNS || k == Host }
+// Await waits until one of the questions has its answer, which Start has asked.
+func (s *Session) Await(qs []Question) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.anyDone(qs) {
+		s.arrived.Wait()
+	}
+}
+
+func (s *Session) anyDone(qs []Question) bool {
+	pending := false
+	for _, q := range qs {
+		e := s.answers[q]
+		if e != nil && e.isDone() {
+			return true
+		}
+		pending = pending || e != nil
+	}
+	return !pending
+}
 
 func (s *Session) start(q Question) *entry {
 	s.mu.Lock()
@@ -138,16 +161,17 @@ func (s *Session) start(q Question) *entry {
 	go func() {
 		a := s.resolve(q)
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		e.answer = a
-		s.mu.Unlock()
 		close(e.done)
+		s.arrived.Broadcast()
 	}()
 	return e
 }
 
 func (s *Session) resolve(q Question) Answer {
 	if q.Kind == Host {
-		return FromDNS(s.world.Host(s.ctx, q.Arg))
+		return FromDNS(s.world.Host(s.ctx, q.Arg, strings.Fields(q.Name)...))
 	}
 	return FromDNS(s.world.Query(s.ctx, q.Arg, q.Name))
 }
