@@ -27,12 +27,17 @@ const (
 	// Table looks a key up. Name is the table as configured
 	// ("hash:/etc/postfix/access"), Arg the key.
 	Table
-	// Policy asks a policy service. Name is the endpoint, Arg the request.
+	// Policy asks a policy service. Name is the service as the restriction list
+	// has it, Arg the request. Asking has effects at the other side (a greylist
+	// remembers who came), so it is never done in advance, nor for a restriction
+	// that evaluation does not reach.
 	Policy
 	// Verify asks for the outcome of an address probe. Arg is the address.
 	Verify
 	// Clock asks for the time, which is in the answer's Asked.
 	Clock
+	// Sleep asks for an answer later. Arg is the number of seconds.
+	Sleep
 )
 
 // Question is a value: it can be a map key, be written down and be compared.
@@ -72,8 +77,8 @@ type Answer struct {
 	Value   string       // a table's value, a policy service's action
 	Records []dns.Record // DNS and Host
 	Reason  string       // what went wrong, in words for a log line
-	// Warnings are complaints about odd records, to be logged when the answer
-	// is used for the first time.
+	// Warnings are complaints, about odd records or a policy service that did
+	// not answer, to be logged when the answer is used for the first time.
 	Warnings []string
 	TTL      time.Duration
 	Asked    time.Time

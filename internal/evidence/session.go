@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type World struct {
 	Host func(ctx context.Context, name string, types ...string) dns.Answer
 	// Lookup asks a table.
 	Lookup func(table, key string) (value string, found bool, err error)
+	// Policy asks a policy service; nil: there is none.
+	Policy func(ctx context.Context, service, request string) Answer
 	Clock  clock.Clock
 }
 
@@ -89,7 +92,7 @@ func (e *entry) read() Answer {
 	return a
 }
 
-// Ask answers q, waiting for the DNS if it must.
+// Ask answers q, waiting for the network if it must.
 func (s *Session) Ask(q Question) Answer {
 	if !q.Ahead() {
 		return s.now(q)
@@ -176,15 +179,38 @@ func (s *Session) resolve(q Question) Answer {
 	return FromDNS(s.world.Query(s.ctx, q.Arg, q.Name))
 }
 
-// now answers what needs no waiting for the network's other side.
+// now answers what is asked anew each time.
 func (s *Session) now(q Question) Answer {
 	switch q.Kind {
 	case Table:
 		return s.table(q)
 	case Clock:
 		return Answer{Status: Found, Asked: s.world.Clock.Now()}
+	case Sleep:
+		return s.sleep(q)
+	case Policy:
+		if s.world.Policy == nil {
+			return Answer{Status: Failed, Reason: "no policy service can be asked here"}
+		}
+		return s.world.Policy(s.ctx, q.Name, q.Arg)
 	}
 	return Answer{Status: Failed, Reason: "no such question"}
+}
+
+// maxSleep is the longest sleep in seconds; more would be no number of
+// nanoseconds.
+const maxSleep = 1 << 31
+
+func (s *Session) sleep(q Question) Answer {
+	n, err := strconv.Atoi(q.Arg)
+	if err != nil || n > maxSleep {
+		n = maxSleep
+	}
+	begun := s.world.Clock.Now()
+	if err := s.world.Clock.Sleep(s.ctx, time.Duration(n)*time.Second); err != nil {
+		return Answer{Status: Failed, Reason: err.Error()}
+	}
+	return Answer{Status: Found, Asked: begun, Took: s.world.Clock.Now().Sub(begun)}
 }
 
 func (s *Session) table(q Question) Answer {

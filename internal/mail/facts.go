@@ -47,7 +47,8 @@ type Facts struct {
 
 	EncryptionProtocol     string // empty: plaintext session
 	EncryptionCipher       string
-	EncryptionKeysize      int // bits
+	EncryptionKeysize      int    // bits
+	TLSSNI                 string // name the client asked for, where certificates depend on it
 	CcertSubject           string
 	CcertIssuer            string
 	CcertFingerprint       string

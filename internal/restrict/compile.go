@@ -19,6 +19,7 @@ type Program struct {
 	resolver   *rewrite.Resolver
 	mynetworks *matchlist.List
 	partial    func(table string) bool
+	policies   map[string]PolicyService
 
 	// What Postfix does without being told, as it stands in a trace.
 	unlistedSenderItem, unlistedRecipientItem item
@@ -62,6 +63,7 @@ func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 		resolver:   w.Resolver,
 		mynetworks: w.Mynetworks,
 		partial:    w.Partial,
+		policies:   make(map[string]PolicyService),
 	}
 	p.set.ownAddresses = w.OwnAddresses
 	if p.set.verifySender != "<>" {
@@ -145,10 +147,15 @@ func (p *Program) parseParam(cfg *config.Config, param string, id listID) ([]ite
 	list := ps.parse()
 	var problems []Problem
 	for _, it := range list {
+		if strings.EqualFold(it.text, "check_policy_service") && it.op == opPlain {
+			if err := p.policyService(cfg, it.arg); err != nil {
+				problems = append(problems, Problem{Pos: it.pos, Param: param, What: err.Error(), Mend: "write transport:endpoint, as in unix:private/policy"})
+			}
+		}
 		if it.op != opBroken {
 			continue
 		}
-		problems = append(problems, Problem{Pos: it.pos, Param: param, What: it.arg, Mend: p.mend(it)})
+		problems = append(problems, Problem{Pos: it.pos, Param: param, What: orSelf(it.problem, it.arg), Mend: p.mend(it)})
 	}
 	return list, problems
 }
@@ -222,9 +229,13 @@ func (p *Program) Tables() map[string]config.Pos {
 	out := make(map[string]config.Pos)
 	add := func(list []item) {
 		for _, it := range list {
-			if it.op == opBareTable || strings.HasPrefix(strings.ToLower(it.text), "check_") && strings.Contains(it.arg, ":") && it.op == opPlain {
-				if _, ok := out[it.arg]; !ok {
-					out[it.arg] = it.pos
+			if it.op == opBareTable || it.op == opPlain && it.asksTable() {
+				table := it.arg
+				if it.search.table != "" {
+					table = it.search.table
+				}
+				if _, ok := out[table]; !ok {
+					out[table] = it.pos
 				}
 			}
 		}
@@ -236,4 +247,10 @@ func (p *Program) Tables() map[string]config.Pos {
 		add(l)
 	}
 	return out
+}
+
+// asksTable reports whether the argument is an access table.
+func (it *item) asksTable() bool {
+	b, ok := lookupBuiltin(strings.ToLower(it.text))
+	return ok && b.arg == argTable && strings.Contains(it.arg, ":")
 }

@@ -18,6 +18,8 @@ type item struct {
 	filter  *rblFilter // of a DNS list
 	domain  string     // DNS list without its filter
 	partial bool       // the table gets partial keys
+	search  certificateSearch
+	problem string // what is wrong with a broken item, where its warning does not say it
 }
 
 type opcode uint8
@@ -120,6 +122,7 @@ func (ps *parser) argument(it *item, b builtin) {
 			it.broken("restriction " + b.name + `: bad argument "` + orSelf(next, it.text) + `": need maptype:mapname`)
 		}
 		it.partial = ps.partial(next)
+		ps.certificate(it, b, next)
 	case argService:
 		if !strings.Contains(next, ":") {
 			it.broken("restriction " + b.name + " must be followed by transport:server")
@@ -144,6 +147,20 @@ func (ps *parser) argument(it *item, b builtin) {
 	}
 	it.arg = next
 	ps.at++
+}
+
+// certificate reads what only check_ccert_access can have for an argument.
+func (ps *parser) certificate(it *item, b builtin, arg string) {
+	if b.name != "check_ccert_access" || it.op == opBroken {
+		return
+	}
+	s, err := parseCertificateSearch(arg)
+	if err != nil {
+		it.broken("See earlier parsing error messages for '" + arg)
+		it.problem = err.Error()
+		return
+	}
+	it.search = s
 }
 
 // parseList splits "domain=filter" of a DNS list.

@@ -60,6 +60,10 @@ func genericNamed(name string) builtin {
 		return builtin{name, argTable, evalSASLAccess}
 	case "check_etrn_access":
 		return builtin{name, argTable, evalEtrnAccess}
+	case "check_policy_service":
+		return builtin{name, argService, evalPolicy}
+	case "sleep":
+		return builtin{name, argNumber, evalSleep}
 	}
 	return builtin{}
 }
@@ -76,6 +80,14 @@ func clientNamed(name string) builtin {
 		return builtin{name, argNone, evalPermitMynetworks}
 	case "permit_sasl_authenticated":
 		return builtin{name, argNone, evalPermitSASL}
+	case "permit_tls_clientcerts":
+		return builtin{name, argNone, evalPermitTLSClientcerts}
+	case "permit_tls_all_clientcerts":
+		return builtin{name, argNone, evalPermitTLSAllClientcerts}
+	case "check_ccert_access":
+		return builtin{name, argTable, evalCcertAccess}
+	case "reject_maps_rbl":
+		return builtin{name, argNone, evalRemoved}
 	case "check_client_access":
 		return builtin{name, argTable, evalClientAccess}
 	case "check_reverse_client_hostname_access":
@@ -104,6 +116,8 @@ func heloNamed(name string) builtin {
 		return builtin{"reject_unknown_helo_hostname", argNone, evalUnknownHelo}
 	case "reject_non_fqdn_helo_hostname", "reject_non_fqdn_hostname":
 		return builtin{"reject_non_fqdn_helo_hostname", argNone, evalNonFQDNHelo}
+	case "permit_naked_ip_address":
+		return builtin{name, argNone, evalRemoved}
 	case "reject_rhsbl_helo":
 		return builtin{name, argDomain, evalRHSBLHelo}
 	}
@@ -136,6 +150,8 @@ func recipientNamed(name string) builtin {
 	switch name {
 	case "check_recipient_access":
 		return builtin{name, argTable, evalRecipientAccess}
+	case "check_relay_domains":
+		return builtin{name, argNone, evalRemoved}
 	case "permit_auth_destination":
 		return builtin{name, argNone, evalPermitAuthDestination}
 	case "reject_unauth_destination":

@@ -1,6 +1,8 @@
 package restrict
 
 import (
+	"strings"
+
 	"sekisho/internal/config"
 	"sekisho/internal/matchlist"
 )
@@ -19,7 +21,8 @@ type settings struct {
 	rejectUnlistedSender, rejectUnlistedRecipient bool
 	noUnknownChecks, saslEnabled                  bool
 	allowUntrustedRouting, parentDomains          bool
-	showTableName, proxyFilter                    bool
+	showTableName, proxyFilter, smtputf8          bool
+	askCertificate, oldDigest                     bool
 
 	rejectCode, deferCode, mapRejectCode, mapDeferCode int
 	plaintextCode, unknownClientCode                   int
@@ -33,12 +36,13 @@ type settings struct {
 
 	myhostname, mailName, nullKey, defaultRBLReply    string
 	expansionFilter, doubleBounceSender, verifySender string
+	stress, compatibilityLevel, mailVersion           string
 	ownAddresses                                      []string
 
 	recipientCanonicalMaps, senderCanonicalMaps, canonicalMaps []string
 	virtualAliasMaps, virtualMailboxMaps                       []string
 	localRecipientMaps, relayRecipientMaps                     []string
-	senderLoginMaps, rblReplyMaps                              []string
+	senderLoginMaps, rblReplyMaps, relayCertificates           []string
 
 	logPermits *matchlist.List // smtpd_log_access_permit_actions; nil: none
 }
@@ -56,6 +60,9 @@ func readSettings(cfg *config.Config) settings {
 		parentDomains:           contains(cfg.List("parent_domain_matches_subdomains"), "smtpd_access_maps"),
 		showTableName:           cfg.Bool("show_user_unknown_table_name"),
 		proxyFilter:             cfg.Str("smtpd_proxy_filter") != "",
+		smtputf8:                cfg.Bool("smtputf8_enable"),
+		askCertificate:          cfg.Bool("smtpd_tls_ask_ccert"),
+		oldDigest:               !cfg.Set("smtpd_tls_fingerprint_digest") && strings.EqualFold(cfg.Str("smtpd_tls_fingerprint_digest"), "md5"),
 
 		unknownAddressTempfail: readTempfail(cfg, "unknown_address_tempfail_action"),
 		unknownHeloTempfail:    readTempfail(cfg, "unknown_helo_hostname_tempfail_action"),
@@ -67,6 +74,9 @@ func readSettings(cfg *config.Config) settings {
 		expansionFilter:    config.Unescape(rawTemplate(cfg, "smtpd_expansion_filter")),
 		doubleBounceSender: cfg.Str("double_bounce_sender"),
 		verifySender:       cfg.Str("address_verify_sender"),
+		stress:             cfg.Str("stress"),
+		compatibilityLevel: cfg.Str("compatibility_level"),
+		mailVersion:        cfg.Str("mail_version"),
 	}
 	s.readCodes(cfg)
 	s.readMaps(cfg)
@@ -108,6 +118,7 @@ func (s *settings) readMaps(cfg *config.Config) {
 		"relay_recipient_maps":     &s.relayRecipientMaps,
 		"smtpd_sender_login_maps":  &s.senderLoginMaps,
 		"rbl_reply_maps":           &s.rblReplyMaps,
+		"relay_clientcerts":        &s.relayCertificates,
 	} {
 		for _, it := range cfg.List(name) {
 			*maps = append(*maps, it.Text)

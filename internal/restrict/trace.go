@@ -235,7 +235,7 @@ func (t *tracer) implied(r *run, it *item, f func() status) status {
 // whatIf evaluates one item by itself.
 func (r *run) whatIf(it *item, sc scope) (says string, asked []Asked) {
 	t := &tracer{steps: make([]Step, 1)}
-	w := &run{p: r.p, f: r.f, src: r.src, trace: t}
+	w := &run{p: r.p, f: r.f, src: withoutEffects(r.src), trace: t}
 	st := it.eval(w, call{scope: sc, it: it})
 	for _, s := range t.steps {
 		asked = append(asked, s.Asked...)
@@ -266,4 +266,14 @@ func effectNames(es []Effect) string {
 // String returns the action's name in access(5).
 func (k EffectKind) String() string {
 	return [...]string{"", "HOLD", "FILTER", "REDIRECT", "BCC", "PREPEND", "DISCARD"}[k]
+}
+
+// withoutEffects asks src nothing that would have effects.
+func withoutEffects(src evidence.Source) evidence.Source {
+	return evidence.SourceFunc(func(q evidence.Question) evidence.Answer {
+		if q.Kind == evidence.Policy || q.Kind == evidence.Sleep {
+			return evidence.Answer{}
+		}
+		return src.Ask(q)
+	})
 }

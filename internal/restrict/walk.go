@@ -35,6 +35,7 @@ type run struct {
 	deferPermit Deferral
 	deferReject Deferral
 	carry       Carry
+	policyDepth int        // nesting of default actions of policy services
 	recipRcpt   bool       // reject_unlisted_recipient has run for this recipient
 	warned      mail.Reply // what warn_if_reject just kept from being a refusal; for the trace
 	resolved    []resolved
