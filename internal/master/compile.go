@@ -15,6 +15,7 @@ import (
 	"sekisho/internal/dns"
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
+	"sekisho/internal/policyd"
 	"sekisho/internal/queue"
 	"sekisho/internal/rewrite"
 	"sekisho/internal/sasl"
@@ -174,7 +175,7 @@ func (b *builder) servers() {
 		v := svc.site
 		o := smtpd.Options{
 			Config: v.Config, Service: v.Entry.Name, Program: v.Program, Resolver: b.site.Resolver,
-			World: b.world, Lists: b.lists(), Peers: b.dns.System,
+			World: b.policy(v), Lists: b.lists(), Peers: b.dns.System,
 			Anvil: b.shared.anvil, Cleaner: b.cleaner, Queue: b.shared.queue, Lookup: b.site.Tables.Lookup,
 			Post: b.post, Clock: b.shared.clock, Log: b.log,
 		}
@@ -192,4 +193,19 @@ func (b *builder) servers() {
 		}
 		svc.serve = srv.Serve
 	}
+}
+
+// policy is the world with the policy services that a service's lists name.
+func (b *builder) policy(v site.Service) *evidence.World {
+	services := v.Program.PolicyServices()
+	if len(services) == 0 {
+		return b.world
+	}
+	clients := policyd.New(services, policyd.Options{
+		Dir: v.Config.Str("queue_directory"), Limit: v.Config.Int("default_process_limit"), Clock: b.shared.clock,
+	})
+	b.closers = append(b.closers, clients.Close)
+	w := *b.world
+	w.Policy = clients.Ask
+	return &w
 }

@@ -131,6 +131,7 @@ var tableParams = []string{
 	"header_checks", "mime_header_checks", "nested_header_checks", "body_checks",
 	"smtpd_sender_login_maps", "smtpd_command_filter", "rbl_reply_maps",
 	"smtpd_discard_ehlo_keyword_address_maps", "tls_server_sni_maps",
+	"relay_clientcerts", "smtpd_reject_footer_maps", "smtpd_reject_filter_maps",
 }
 
 func (c *compiler) tables(cfg *config.Config, service string) {
