@@ -90,43 +90,58 @@ func (s *PolicyService) options(words []string) error {
 	return nil
 }
 
+// option sets what main.cf sets for all services with smtpd_policy_service_NAME.
 func (s *PolicyService) option(name, value string) error {
-	times := map[string]*time.Duration{
-		"timeout": &s.Timeout, "max_idle": &s.MaxIdle, "max_ttl": &s.MaxTTL, "retry_delay": &s.RetryDelay,
+	switch "smtpd_policy_service_" + name {
+	case "smtpd_policy_service_default_action":
+		return textOption(&s.DefaultAction, name, value)
+	case "smtpd_policy_service_policy_context":
+		return textOption(&s.Context, name, value)
+	case "smtpd_policy_service_request_limit":
+		return numberOption(&s.RequestLimit, 0, name, value)
+	case "smtpd_policy_service_try_limit":
+		return numberOption(&s.TryLimit, 1, name, value)
+	case "smtpd_policy_service_timeout":
+		return timeOption(&s.Timeout, name, value)
+	case "smtpd_policy_service_max_idle":
+		return timeOption(&s.MaxIdle, name, value)
+	case "smtpd_policy_service_max_ttl":
+		return timeOption(&s.MaxTTL, name, value)
+	case "smtpd_policy_service_retry_delay":
+		return timeOption(&s.RetryDelay, name, value)
 	}
-	numbers := map[string]*int{"request_limit": &s.RequestLimit, "try_limit": &s.TryLimit}
-	texts := map[string]*string{"default_action": &s.DefaultAction, "policy_context": &s.Context}
-	switch {
-	case texts[name] != nil:
-		*texts[name] = value
-		if value == "" {
-			return fmt.Errorf("bad string length 0 < 1: %s =", name)
-		}
-	case numbers[name] != nil:
-		n, err := strconv.Atoi(value)
-		if err != nil {
-			return fmt.Errorf("bad numerical configuration: %s = %s", name, value)
-		}
-		least := 0
-		if name == "try_limit" {
-			least = 1
-		}
-		if n < least {
-			return fmt.Errorf("invalid %s parameter value %d < %d", name, n, least)
-		}
-		*numbers[name] = n
-	case times[name] != nil:
-		d, err := config.ParseTime(value, 's')
-		if err != nil {
-			return fmt.Errorf("%s: bad time value or unit: %s", name, value)
-		}
-		if d < time.Second {
-			return fmt.Errorf("invalid %s: %s (min 1s)", name, value)
-		}
-		*times[name] = d
-	default:
-		return fmt.Errorf("unknown option: \"%s = %s\"", name, value)
+	return fmt.Errorf("unknown option: \"%s = %s\"", name, value)
+}
+
+func textOption(to *string, name, value string) error {
+	if value == "" {
+		return fmt.Errorf("bad string length 0 < 1: %s =", name)
 	}
+	*to = value
+	return nil
+}
+
+func numberOption(to *int, least int, name, value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return fmt.Errorf("bad numerical configuration: %s = %s", name, value)
+	}
+	if n < least {
+		return fmt.Errorf("invalid %s parameter value %d < %d", name, n, least)
+	}
+	*to = n
+	return nil
+}
+
+func timeOption(to *time.Duration, name, value string) error {
+	d, err := config.ParseTime(value, 's')
+	if err != nil {
+		return fmt.Errorf("%s: bad time value or unit: %s", name, value)
+	}
+	if d < time.Second {
+		return fmt.Errorf("invalid %s: %s (min 1s)", name, value)
+	}
+	*to = d
 	return nil
 }
 

@@ -122,6 +122,49 @@ var dialogues = []struct{ name, settings, script, log string }{{
 	S: 500 5.5.2 or ask 127.0.0.1`,
 	log: "postfix/smtpd: disconnect from client.test[127.0.0.1] unknown=0/1 commands=0/1",
 }, {
+	name:     "reject footer by reply, with soft_bounce",
+	settings: "soft_bounce = yes\nsmtpd_reject_footer_maps = regexp:{{/^500 5.5.2 Error: command not/ hard}}\n",
+	script: `
+	S: 220 mx.example ESMTP Postfix
+	C: FOO
+	S: 400-4.5.2 Error: command not recognized
+	S: 400 4.5.2 hard`,
+	log: "postfix/smtpd: disconnect from client.test[127.0.0.1] unknown=0/1 commands=0/1",
+}, {
+	name:     "reject filter",
+	settings: "smtpd_reject_filter_maps = regexp:{{/^500 5.5.2/ 554 5.7.1 No}}\nsmtpd_reject_footer_maps = regexp:{{/^554 5.7.1 No/ \\c way}}\n",
+	script: `
+	S: 220 mx.example ESMTP Postfix
+	C: FOO
+	S: 554 5.7.1 No way`,
+	log: `
+	postfix/smtpd: NOQUEUE: reply filter in: 500 5.5.2 Error: command not recognized
+	postfix/smtpd: NOQUEUE: reply filter out: 554 5.7.1 No`,
+}, {
+	name:     "reject filter with a result that is no refusal",
+	settings: "smtpd_reject_filter_maps = static:{554 4.7.1 No}\n",
+	script: `
+	S: 220 mx.example ESMTP Postfix
+	C: FOO
+	S: 500 5.5.2 Error: command not recognized`,
+	log: "postfix/smtpd: warning: NOQUEUE: ignoring invalid reject filter result: 554 4.7.1 No",
+}, {
+	name:     "reject filter that cannot be asked",
+	settings: "smtpd_reject_filter_maps = fail:down\n",
+	script: `
+	S: 220 mx.example ESMTP Postfix
+	C: FOO
+	S: 500 5.5.2 Error: command not recognized`,
+	log: `postfix/smtpd: warning: fail:down lookup error for "500 5.5.2 Error: command not recognized"`,
+}, {
+	name:     "EHLO keywords nobody knows",
+	settings: "smtpd_discard_ehlo_keywords = sise, vrfy, silent-discard\n",
+	script: `
+	S: 220 mx.example ESMTP Postfix
+	C: VRFY
+	S: 501 5.5.4 Syntax: VRFY address [SMTPUTF8]`,
+	log: "postfix/smtpd: disconnect from client.test[127.0.0.1] vrfy=0/1 commands=0/1",
+}, {
 	name:     "hard error limit",
 	settings: "smtpd_hard_error_limit = 2\n",
 	script: `

@@ -38,19 +38,17 @@ var discardWords = []struct {
 	{"DSN", noDSN}, {"EHLO_MASK_SMTPUTF8", noSMTPUTF8}, {"SMTPUTF8", noSMTPUTF8}, {"CHUNKING", noChunking}, {"SILENT-DISCARD", silentDiscard},
 }
 
-// parseDiscard reads a list of keywords; unknown are those nobody knows.
-func parseDiscard(s string) (mask discardMask, unknown []string) {
-next:
+// parseDiscard reads a list of keywords. Those nobody knows are not announced
+// anyway.
+func parseDiscard(s string) (mask discardMask) {
 	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' }) {
 		for _, d := range discardWords {
 			if strings.EqualFold(w, d.word) {
 				mask |= d.bit
-				continue next
 			}
 		}
-		unknown = append(unknown, w)
 	}
-	return mask, unknown
+	return mask
 }
 
 // String names the keywords as Postfix's log does, SMTPUTF8 by its other name.
@@ -65,14 +63,6 @@ func (m discardMask) String() string {
 	return strings.Join(out, " ")
 }
 
-func (r *settingsReader) discardWords(param string) discardMask {
-	mask, unknown := parseDiscard(r.cfg.Str(param))
-	for _, w := range unknown {
-		r.fail(param, "unknown EHLO keyword %q", w)
-	}
-	return mask
-}
-
 // discardFor decides what this client is not offered.
 func (s *session) discardFor() discardMask {
 	for _, table := range s.set.discardMaps {
@@ -84,11 +74,7 @@ func (s *session) discardFor() discardMask {
 		if !found {
 			continue
 		}
-		mask, unknown := parseDiscard(words)
-		for _, w := range unknown {
-			s.warn("unknown EHLO keyword %q in %s", w, table)
-		}
-		return mask
+		return parseDiscard(words)
 	}
 	return s.set.discard
 }

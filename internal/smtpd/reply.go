@@ -16,8 +16,8 @@ func (s *session) reply(r mail.Reply) error {
 	if r.IsZero() {
 		return nil
 	}
-	if s.set.softBounce && r.Code >= 500 {
-		r = softened(r)
+	if r.Failed() {
+		r = s.filterReply(r)
 	}
 	delay := s.errors >= s.set.softErrors && s.set.errorSleep > 0
 	if delay {
@@ -44,6 +44,51 @@ func (s *session) reply(r mail.Reply) error {
 	return nil
 }
 
+// filterReply replaces a refusal by what a table of smtpd_reject_filter_maps has
+// for it.
+func (s *session) filterReply(r mail.Reply) mail.Reply {
+	instead, found := s.replyTable(s.set.filterMaps, r)
+	if !found {
+		return r
+	}
+	to, ok := alternative(instead)
+	if !ok {
+		s.warn("%s: ignoring invalid reject filter result: %s", s.queueID(), instead)
+		return r
+	}
+	s.info("%s: reply filter in: %s", s.queueID(), r)
+	s.info("%s: reply filter out: %s", s.queueID(), instead)
+	return to
+}
+
+// alternative reads a refusal of a reject filter. Its enhanced status code must
+// be of the reply code's class.
+func alternative(text string) (mail.Reply, bool) {
+	if len(text) < 4 || text[0] != '4' && text[0] != '5' || !allDigits(text[:3]) || text[3] != ' ' && text[3] != '-' {
+		return mail.Reply{}, false
+	}
+	rest := text[4:]
+	if rest != "" && rest[0] >= '0' && rest[0] <= '9' && rest[0] != text[0] {
+		return mail.Reply{}, false
+	}
+	return mail.ParseReply(text[:3] + " " + rest)
+}
+
+// replyTable looks a refusal up in the tables of a parameter.
+func (s *session) replyTable(tables []string, r mail.Reply) (value string, found bool) {
+	for _, table := range tables {
+		v, found, err := s.srv.o.Lookup(table, r.String())
+		if err != nil {
+			s.warn("%s lookup error for \"%s\"", table, short(r.String(), 100))
+			return "", false
+		}
+		if found {
+			return v, true
+		}
+	}
+	return "", false
+}
+
 // softened is a reply under soft_bounce.
 func softened(r mail.Reply) mail.Reply {
 	r.Code -= 100
@@ -58,6 +103,9 @@ func (s *session) lines(r mail.Reply) []string {
 	texts := strings.Split(r.Text, "\n")
 	if r.Failed() {
 		texts = s.withFooter(r, texts)
+	}
+	if s.set.softBounce && r.Code >= 500 {
+		r = softened(r)
 	}
 	code := strconv.Itoa(r.Code)
 	for i, t := range texts {
@@ -78,16 +126,8 @@ func (s *session) lines(r mail.Reply) []string {
 // smtpd_reject_footer_maps has for the reply.
 func (s *session) withFooter(r mail.Reply, texts []string) []string {
 	footer := s.set.footer
-	for _, table := range s.set.footerMaps {
-		v, found, err := s.srv.o.Lookup(table, r.String())
-		if err != nil {
-			s.warn("%s lookup error for \"%s\"", table, short(r.String(), 100))
-			break
-		}
-		if found {
-			footer = v
-			break
-		}
+	if v, found := s.replyTable(s.set.footerMaps, r); found {
+		footer = v
 	}
 	if footer == "" {
 		return texts

@@ -359,7 +359,6 @@ func TestBadSettingsAreTold(t *testing.T) {
 		{"smtpd_tls_security_level = may\nsmtpd_tls_cert_file = /nowhere", "cannot use certificate /nowhere"},
 		{"smtpd_tls_security_level = may\nsmtpd_tls_protocols = TLSv9", `unknown TLS protocol in "TLSv9"`},
 		{"smtpd_forbid_bare_newline = perhaps", `unknown value "perhaps"`},
-		{"smtpd_discard_ehlo_keywords = sise", `unknown EHLO keyword "sise"`},
 		{"smtpd_upstream_proxy_protocol = socks", `unknown protocol "socks"`},
 	} {
 		_, err := newServer(t, c.settings+"\n", nil)

@@ -33,7 +33,7 @@ type settings struct {
 	forbidPipelining                         bool
 	proxyProtocol                            bool
 	discard                                  discardMask
-	discardMaps, footerMaps                  []string
+	discardMaps, footerMaps, filterMaps      []string
 	footer, commandFilter                    string
 	expansionFilter                          string
 
@@ -144,6 +144,7 @@ func readSettings(cfg *config.Config, w rewrite.World) (*settings, error) {
 		forbidPipelining: cfg.Bool("smtpd_forbid_unauth_pipelining"),
 		discardMaps:      cfg.Strings("smtpd_discard_ehlo_keyword_address_maps"),
 		footerMaps:       cfg.Strings("smtpd_reject_footer_maps"),
+		filterMaps:       cfg.Strings("smtpd_reject_filter_maps"),
 		footer:           cfg.Str("smtpd_reject_footer"),
 		commandFilter:    cfg.Str("smtpd_command_filter"),
 		expansionFilter:  config.Unescape(cfg.Str("smtpd_expansion_filter")),
@@ -159,7 +160,7 @@ func readSettings(cfg *config.Config, w rewrite.World) (*settings, error) {
 			bits6:          cfg.Int("smtpd_client_ipv6_prefix_length"),
 		},
 	}
-	s.discard = r.discardWords("smtpd_discard_ehlo_keywords")
+	s.discard = parseDiscard(cfg.Str("smtpd_discard_ehlo_keywords"))
 	s.bareLF = r.bareLF()
 	s.proxyProtocol = r.proxyProtocol()
 	s.lists = r.lists()
