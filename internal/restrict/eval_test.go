@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/dns"
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
 	"sekisho/internal/restrict"
@@ -129,7 +130,7 @@ func (w *bench) configure(t testing.TB, main string) string {
 
 func (w *bench) session() *evidence.Session {
 	return evidence.NewSession(context.Background(), &evidence.World{
-		Query: w.zone.Query, Lookup: w.site.Tables.Lookup, Clock: clock.System{},
+		Query: w.zone.Query, Host: dns.NewSystem(w.zone.Query, "").Host, Lookup: w.site.Tables.Lookup, Clock: clock.System{},
 	})
 }
 

@@ -257,6 +257,14 @@ func (s *resolution) isLocal(domain string) (ours, failed bool) {
 	return err == nil && slices.Contains(s.r.own, addr), false
 }
 
+// Local reports whether a domain is in mydestination or is the literal of one of
+// our addresses.
+func (r *Resolver) Local(src evidence.Source, domain string) (ours, failed bool, warnings []string) {
+	s := resolution{r: r, src: src}
+	ours, failed = s.isLocal(domain)
+	return ours, failed, s.out.Warnings
+}
+
 // classify finds the class and its transport.
 func (s *resolution) classify(domain string) {
 	o := &s.r.o
