@@ -89,6 +89,10 @@ type Result struct {
 	Relayed bool `json:"relayed,omitempty"`
 	Reports bool `json:"reports,omitempty"`
 
+	// Uses is how many messages the connection has taken, this one included;
+	// 0 when it was made for this one.
+	Uses int `json:"-"`
+
 	// Connected is when the connection to the next hop was ready for mail; the
 	// zero time for agents that need none. It divides the logged delays.
 	Connected time.Time `json:"-"`

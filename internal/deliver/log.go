@@ -19,7 +19,7 @@ type Times struct {
 
 // LogLine returns the line that Postfix logs for one recipient (log_adhoc.c):
 //
-//	QID: to=<R>, orig_to=<O>, relay=L, delay=D, delays=A/B/C/D, dsn=X, status=S (TEXT)
+//	QID: to=<R>, orig_to=<O>, relay=L, conn_use=N, delay=D, delays=A/B/C/D, dsn=X, status=S (TEXT)
 //
 // digits is delay_logging_resolution_limit.
 func LogLine(queueID string, to mail.Recipient, r Result, t Times, digits int) string {
@@ -50,7 +50,11 @@ func logLine(queueID string, to mail.Recipient, r Result, t Times, digits int, s
 	if relay == "" {
 		relay = "none"
 	}
-	fmt.Fprintf(&b, ", relay=%s, delay=%s, delays=", relay, FormatDelay(t.Done.Sub(t.Arrived), digits))
+	b.WriteString(", relay=" + relay)
+	if r.Uses > 1 {
+		fmt.Fprintf(&b, ", conn_use=%d", r.Uses)
+	}
+	fmt.Fprintf(&b, ", delay=%s, delays=", FormatDelay(t.Done.Sub(t.Arrived), digits))
 	for i, d := range t.delays(r.Connected) {
 		if i > 0 {
 			b.WriteByte('/')

@@ -74,10 +74,12 @@ func (b *builder) client(lmtp bool, e config.Service, cfg *config.Config, log *s
 	if err != nil {
 		return nil, fmt.Errorf("%s: service %s: %w", e.Pos, e.Name, err)
 	}
-	return &smtp.Agent{
-		Settings: settings, Name: e.Name, Flags: flags, Chroot: e.Chroot == "y", World: b.world, OwnAddresses: b.site.Own,
-		Clock: b.shared.clock, Log: log,
-	}, nil
+	a := &smtp.Agent{
+		Settings: settings, Name: e.Name, Flags: flags, Chroot: e.Chroot == "y", World: b.world, Resolver: b.site.Resolver,
+		OwnAddresses: b.site.Own, Clock: b.shared.clock, Log: log,
+	}
+	b.closers = append(b.closers, a.Close)
+	return a, nil
 }
 
 // processes is how many deliveries a service makes at a time; 0 is no limit.

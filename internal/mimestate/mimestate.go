@@ -6,7 +6,8 @@
 // It decodes nothing and changes nothing but this: white space between a
 // header's name and its colon goes, a header ends at a NUL byte and at about
 // the header limit, and a blank line is put before a body that follows the
-// message's headers without one. RFC 2045, RFC 2046; Postfix's mime_state(3).
+// message's headers without one. With Options.Downgrade, 8-bit parts become
+// quoted-printable. RFC 2045, RFC 2046; Postfix's mime_state(3).
 package mimestate
 
 import "strings"
@@ -50,6 +51,9 @@ func (e Errors) String() string {
 type Options struct {
 	Plain  bool   // no MIME: all after the message's headers is body
 	Report Errors // what to report; the others pass
+	// Downgrade: parts that are 8bit or binary by their headers are put out as
+	// quoted-printable, for servers without 8BITMIME (RFC 6152 section 3).
+	Downgrade bool
 
 	HeaderLimit   int // bytes; a header longer than this takes no more lines
 	BoundaryLimit int // bytes of a boundary that count
@@ -82,6 +86,7 @@ type Walker struct {
 	open   bool    // the last line is not finished
 	offset int64   // in the current body
 	errors Errors
+	quoted []byte // the encoded line being collected
 }
 
 // part is what the headers of a part have said so far.
@@ -214,7 +219,9 @@ func (w *Walker) flushHeader() {
 	if w.o.Report&EightBitHeader != 0 && eightBit(h) {
 		w.report(EightBitHeader, h)
 	}
-	w.out.Header(w.state, h)
+	if name, _, _ := strings.Cut(h, ":"); !w.converts() || !strings.EqualFold(name, "Content-Transfer-Encoding") {
+		w.out.Header(w.state, h)
+	}
 	w.open = false
 }
 
@@ -231,6 +238,9 @@ func (w *Walker) heed(h string) {
 
 // leaveHeaders does what is due at the end of a block of headers.
 func (w *Walker) leaveHeaders() {
+	if w.converts() {
+		w.out.Header(w.state, w.newEncoding())
+	}
 	if w.state == Primary {
 		w.out.HeadersEnd()
 	}
@@ -261,7 +271,7 @@ func (w *Walker) endHeaders(text []byte) {
 			w.emit(nil, false)
 		}
 		w.enter(body)
-	case w.part.major == "message" && (w.part.minor == "rfc822" || w.part.minor == "global"):
+	case w.part.major == "message" && (w.part.minor == "rfc822" || w.part.minor == "global" && !w.converts()):
 		w.offset = 0
 		w.state, w.part = Nested, plainText
 	case w.part.major == "multipart":
@@ -286,6 +296,10 @@ func (w *Walker) bodyLine(text []byte, more bool) {
 	}
 	if !w.open {
 		w.boundary(text)
+	}
+	if w.converts() {
+		w.quote(text, more)
+		return
 	}
 	w.emit(text, more)
 }

@@ -167,3 +167,34 @@ func colons(b []byte) []byte {
 	}
 	return bytes.Join(lines, []byte("\n"))
 }
+
+// With Downgrade, what is 8bit by its headers comes out as quoted-printable.
+func TestDowngrade(t *testing.T) {
+	var out strings.Builder
+	w := New(Options{Downgrade: true, HeaderLimit: 1000, BoundaryLimit: 100, NestingLimit: 10}, Output{
+		Header:     func(_ Class, h string) { out.WriteString(h + "\n") },
+		HeadersEnd: func() {},
+		Body: func(line []byte, more bool, _ int64) {
+			out.Write(line)
+			if !more {
+				out.WriteString("\n")
+			}
+		},
+		Error: func(Errors, string) {},
+	})
+	for line := range strings.Lines("Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: 8bit\n\n--b\n" +
+		"Content-Transfer-Encoding: binary\n\n\xe9=\tend \n" + strings.Repeat("x", 80) + "\n--b\n\n\xe9 stays\n--b--\n") {
+		text := strings.TrimSuffix(line, "\n")
+		if len(text) > 9 && !strings.HasPrefix(text, "Content") {
+			w.Line([]byte(text[:9]), true)
+			text = text[9:]
+		}
+		w.Line([]byte(text), false)
+	}
+	w.End()
+	want := "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: 7bit\n\n--b\nContent-Transfer-Encoding: quoted-printable\n\n" +
+		"=E9=3D\tend=20\n" + strings.Repeat("x", 73) + "=\nxxxxxxx\n--b\n\n\xe9 stays\n--b--\n"
+	if got := out.String(); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}

@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sekisho/internal/clock"
 	"sekisho/internal/deliver"
 	"sekisho/internal/evidence"
+	"sekisho/internal/rewrite"
 )
 
-// Agent is the delivery agent. It is safe for concurrent use.
+// Agent is the delivery agent. It is safe for concurrent use. Close ends the
+// connections that it keeps.
 type Agent struct {
 	Settings
 	Name  string // of the service, in master.cf
@@ -21,20 +25,32 @@ type Agent struct {
 	// Chroot: the service's paths begin in the queue directory, absolute ones too.
 	Chroot bool
 	World  *evidence.World
+	// Resolver knows the site's addresses, for smtp_generic_maps and for passwords
+	// by sender.
+	Resolver *rewrite.Resolver
 	// OwnAddresses are those of inet_interfaces and proxy_interfaces: mail that
 	// would go there loops.
 	OwnAddresses []string
 	Clock        clock.Clock
 	Log          *slog.Logger // as postfix/smtp
+
+	pool pool
 }
 
 // Deliver tries the hosts of the next hop until every recipient has an answer
 // that another host would not change (smtp_connect.c).
 func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Result {
-	d := &delivery{a: a, r: r, results: make([]*deliver.Result, len(r.Recipients))}
+	d := &delivery{a: a, r: r, ctx: ctx, results: make([]*deliver.Result, len(r.Recipients)), usedHosts: make(map[string]bool)}
 	if problem := a.refuse(r); problem != nil {
 		return r.All(*problem)
 	}
+	if err := d.mapAddresses(); err != nil {
+		a.Log.Warn(fmt.Sprintf("%s: %v", r.QueueID, err))
+		return r.Defer("4.3.0", "none", "local data error")
+	}
+	dest := strings.ToLower(r.Nexthop)
+	d.loadOnDemand, d.storeOnDemand = a.pool.begin(dest, a.Clock.Now())
+	defer func() { a.pool.end(dest, a.Clock.Now()) }()
 	if path, ok := strings.CutPrefix(r.Nexthop, "unix:"); ok && a.LMTP {
 		d.trySocket(ctx, path)
 	} else {
@@ -65,7 +81,7 @@ func (d *delivery) trySites(ctx context.Context) {
 	for i, site := range sites {
 		d.fallback = i >= own
 		d.lastSite = d.lastSite || i == len(sites)-1
-		d.trySite(ctx, site)
+		d.trySite(ctx, site, i == 0)
 		if len(d.left()) == 0 || d.lastSite {
 			break
 		}
@@ -89,12 +105,27 @@ func (t trouble) soft() bool { return strings.HasPrefix(t.dsn, "4") }
 type delivery struct {
 	a       *Agent
 	r       *deliver.Request
+	ctx     context.Context
 	results []*deliver.Result // nil: still to be delivered
 	why     trouble           // latest reason for not delivering
 
-	fallback bool // this is one of smtp_fallback_relay
-	lastSite bool // no other next hop is left
-	lastHost bool // no other host is left
+	site     string // the destination tried, as it is written
+	domain   string // of it
+	fallback bool   // this is one of smtp_fallback_relay
+	lastSite bool   // no other next hop is left
+	lastHost bool   // no other host is left
+
+	loadOnDemand, storeOnDemand bool            // the destination is busy
+	load, store                 bool            // use connections that were kept, keep them
+	named                       bool            // the next session is kept for the next hop
+	usedHosts                   map[string]bool // addresses of kept connections that were used
+
+	connected time.Time // when the host was ready for the message; zero: it is not
+	uses      int       // of the connection, when there were others
+
+	addresses map[string]string // what smtp_generic_maps makes of those of the envelope
+
+	utf8 *bool // the message needs SMTPUTF8; nil: not looked yet
 }
 
 // left are the recipients without a result.
@@ -109,16 +140,22 @@ func (d *delivery) left() []int {
 }
 
 // trySite tries the hosts of one destination.
-func (d *delivery) trySite(ctx context.Context, site string) {
+func (d *delivery) trySite(ctx context.Context, site string, first bool) {
 	d.why = trouble{}
 	domain, port, err := parseDestination(site, d.a.Port)
 	if err != nil {
 		d.why = trouble{dsn: "4.3.5", text: err.Error()}
 		return
 	}
+	d.site, d.domain = site, domain
+	if port == 465 && !d.a.WrapperMode {
+		name := params{lmtp: d.a.LMTP}.name
+		d.a.Log.Info(fmt.Sprintf("SMTPS wrappermode (TCP port 465) requires setting \"%s = yes\", and \"%s = encrypt\" (or stronger)",
+			name("smtp_tls_wrappermode"), name("smtp_tls_security_level")))
+	}
 	l := &lookup{a: d.a, ctx: ctx, detectLoops: port == 25 && !d.a.LMTP}
 	var hosts []host
-	if d.a.LMTP || strings.HasPrefix(site, "[") {
+	if d.a.LMTP || !d.a.DNS || strings.HasPrefix(site, "[") {
 		hosts = l.host(domain)
 	} else {
 		hosts = l.domain(domain)
@@ -127,36 +164,150 @@ func (d *delivery) trySite(ctx context.Context, site string) {
 	if l.foundMyself || d.why.dsn == "5.4.6" {
 		d.lastSite = true
 	}
+	if first && len(hosts) > 0 {
+		d.policy(domain)
+	}
 	d.tryHosts(ctx, hosts, port, l.detectLoops)
 }
 
-// tryHosts goes through the hosts until nobody is left. A host where TLS
+// tryHosts goes through the hosts until nobody is left: first through those
+// with a connection that was kept, then through all in order. A host where TLS
 // fails is tried again without, if that is allowed.
 func (d *delivery) tryHosts(ctx context.Context, hosts []host, port int, detectLoops bool) {
-	if limit := d.a.AddressLimit; limit > 0 && len(hosts) > limit {
-		hosts = hosts[:limit]
+	t := &tour{delivery: d, ctx: ctx, hosts: hosts, port: port, detectLoops: detectLoops}
+	if len(hosts) == 0 {
+		return
 	}
-	sessions := 0
-	level := d.a.TLS
-	for i := 0; i < len(hosts) && len(d.left()) > 0; i++ {
-		last := i == len(hosts)-1
-		d.lastHost = d.lastSite && last
-		s := &session{d: d, ctx: ctx, host: hosts[i], port: port, level: level,
-			bestMX: hosts[i].pref == hosts[0].pref, detectLoops: detectLoops}
-		level = d.a.TLS
-		switch s.run(sessions+1 == d.a.SessionLimit) {
-		case retryPlain:
-			level = TLSNone
+	t.best = hosts[0].pref
+	if d.load {
+		t.hosts = slices.DeleteFunc(slices.Clone(hosts), func(h host) bool { return d.usedHosts[h.addr] })
+		t.reused()
+		t.addresses = t.sessions
+	}
+	plain := false
+	for i := 0; i < len(t.hosts) && len(d.left()) > 0 && ctx.Err() == nil; i++ {
+		t.addresses++
+		last := i == len(t.hosts)-1 || t.addresses == d.a.AddressLimit
+		switch end := t.try(t.hosts[i], last, plain); {
+		case end == retryPlain:
+			plain = true
+			t.addresses--
 			i--
-		case transferred:
-			if sessions++; sessions == d.a.SessionLimit {
+			continue
+		case end == transferred:
+			if t.sessions++; t.sessions == d.a.SessionLimit {
 				return
 			}
 		}
-		if ctx.Err() != nil {
+		plain = false
+		if last {
 			return
 		}
 	}
+}
+
+// tour is the way through the hosts of one destination.
+type tour struct {
+	*delivery
+	ctx         context.Context
+	hosts       []host
+	port        int
+	detectLoops bool
+	best        uint16 // preference of the first host
+	addresses   int    // tried
+	sessions    int    // that came to a transaction
+}
+
+// try delivers to one host. last: no other host of this destination will be
+// tried.
+func (t *tour) try(h host, last, plain bool) end {
+	d := t.delivery
+	policy, refused := d.tlsPolicy(t.ctx, h, t.port)
+	if refused.dsn != "" {
+		d.why = refused
+		d.a.Log.Warn(fmt.Sprintf("TLS policy lookup for %s/%s: %s", d.site, h.name, refused.text))
+		return unusable
+	}
+	if d.a.WrapperMode && policy.level < TLSEncrypt {
+		name := params{lmtp: d.a.LMTP}.name
+		d.a.Log.Warn(fmt.Sprintf("%s requires \"%s = encrypt\" (or stronger)", name("smtp_tls_wrappermode"), name("smtp_tls_security_level")))
+		return unusable
+	}
+	if plain {
+		policy = &tlsPolicy{level: TLSNone}
+	}
+	s := t.session(h, policy)
+	d.lastHost = d.lastSite && last
+	if d.load && h.pref != t.best {
+		if kept := t.kept(s); kept != nil {
+			return kept.deliver(t.lastSession())
+		}
+	}
+	return s.run(t.lastSession())
+}
+
+// lastSession: after one more transaction no other host is tried.
+func (t *tour) lastSession() bool { return t.sessions+1 == t.a.SessionLimit }
+
+func (t *tour) session(h host, policy *tlsPolicy) *session {
+	return &session{d: t.delivery, ctx: t.ctx, host: h, port: t.port, tls: policy,
+		bestMX: h.pref == t.best, detectLoops: t.detectLoops}
+}
+
+// kept returns a connection to the host of s that was kept, nil if there is
+// none that works.
+func (t *tour) kept(s *session) *session {
+	for {
+		kept := t.a.pool.byHost(s.key(), t.a.Clock.Now())
+		if kept == nil || t.reuse(t.ctx, kept) {
+			return kept
+		}
+	}
+}
+
+// reused delivers by connections that were kept: one that was left for the next
+// hop, then those to the best hosts (smtp_reuse_session).
+func (t *tour) reused() {
+	if len(t.hosts) == 0 || len(t.left()) == 0 {
+		return
+	}
+	if t.named {
+		for s := t.a.pool.byDest(t.destKey(), t.a.Clock.Now()); s != nil; s = t.a.pool.byDest(t.destKey(), t.a.Clock.Now()) {
+			if t.reuse(t.ctx, s) {
+				t.use(s)
+				break
+			}
+		}
+	}
+	for _, h := range slices.Clone(t.hosts) {
+		if len(t.left()) == 0 || len(t.hosts) == 0 || h.pref != t.best {
+			return
+		}
+		if !slices.Contains(t.hosts, h) {
+			continue
+		}
+		policy, refused := t.tlsPolicy(t.ctx, h, t.port)
+		if refused.dsn != "" {
+			t.why = refused
+			t.a.Log.Warn(fmt.Sprintf("TLS policy lookup error for %s/%s: %s", t.site, h.name, refused.text))
+			continue
+		}
+		if s := t.kept(t.session(h, policy)); s != nil {
+			t.use(s)
+		}
+	}
+}
+
+// use delivers by a connection that was kept, to a host that is then done.
+func (t *tour) use(s *session) {
+	t.sessions++
+	if t.sessions == t.a.SessionLimit || t.sessions == t.a.AddressLimit {
+		t.hosts = nil
+	} else {
+		t.hosts = slices.DeleteFunc(t.hosts, func(h host) bool { return h.addr == s.host.addr })
+	}
+	t.lastHost = t.lastSite && len(t.hosts) == 0
+	s.deliver(false)
 }
 
 // fail gives a reason why the recipients left over did not get the message on
@@ -166,7 +317,7 @@ func (d *delivery) fail(relay string, recipients []int, t trouble) {
 		t.dsn, t.text = "5.5.0", "Protocol error: "+t.text
 	}
 	d.why = t
-	if t.soft() && !d.lastHost {
+	if (t.soft() || d.a.SoftBounce && strings.HasPrefix(t.dsn, "5")) && !d.lastHost {
 		d.a.Log.Info(d.r.QueueID + ": " + t.text)
 		return
 	}
@@ -178,12 +329,23 @@ func (d *delivery) fail(relay string, recipients []int, t trouble) {
 func (d *delivery) set(i int, relay string, t trouble) {
 	r := &deliver.Result{
 		Recipient: i, Status: deliver.Bounced, DSN: t.dsn, Text: t.text, Relay: relay,
-		RemoteMTA: t.mta, Diagnostic: t.diag, Connected: d.a.Clock.Now(),
+		RemoteMTA: t.mta, Diagnostic: t.diag, Connected: d.connected, Uses: d.uses,
+	}
+	if r.Connected.IsZero() {
+		r.Connected = d.a.Clock.Now()
 	}
 	if t.soft() {
 		r.Status = deliver.Deferred
 	}
-	d.results[i] = r
+	d.finish(r)
+}
+
+// finish settles a recipient.
+func (d *delivery) finish(r *deliver.Result) {
+	deliver.StatusFilter{
+		Param: params{lmtp: d.a.LMTP}.name("smtp_delivery_status_filter"), Tables: d.a.StatusFilter, Lookup: d.a.World.Lookup, Log: d.a.Log,
+	}.Edit(r)
+	d.results[r.Recipient] = r
 }
 
 // giveUp settles the recipients that no host has answered for. What looks like

@@ -4,10 +4,11 @@
 // what became of it in Postfix's words.
 //
 // A file for each step: agent.go (which hosts, in which order), lookup.go (the
-// DNS), lmtp.go (sockets), session.go (connection, greeting), features.go (what
-// the host can), starttls.go, transfer.go (the message).
+// DNS), lmtp.go (sockets), reuse.go (connections kept between messages),
+// session.go (connection, greeting), features.go (what the host can),
+// starttls.go, transfer.go (the transaction), command.go (its commands),
+// content.go and filter.go (the message, and what changes on its way out).
 //
-// It keeps no connection open between messages, does not log in to the next
-// hop, and converts no 8-bit text for servers that take only 7. RFC 5321, RFC
-// 1870, RFC 2033, RFC 2920, RFC 3207, RFC 3461, RFC 6531, RFC 7505.
+// It does not log in to the next hop. RFC 5321, RFC 1870, RFC 2033, RFC 2920,
+// RFC 3207, RFC 3461, RFC 6152, RFC 6531, RFC 7505.
 package smtp

@@ -11,12 +11,14 @@ import (
 type features struct {
 	esmtp                                           bool
 	pipelining, eightBit, size, dsn, utf8, startTLS bool
-	sizeLimit                                       int64 // 0: not said
+	xforward                                        []string // attributes
+	sizeLimit                                       int64    // 0: not said
+	pixDelay                                        bool     // an old PIX firewall is in between
 }
 
 // learn reads the reply to EHLO.
 func (s *session) learn(r reply) bool {
-	s.features = features{esmtp: true}
+	s.features = features{esmtp: true, pixDelay: s.features.pixDelay}
 	discard, err := s.discarded()
 	if err != nil {
 		return s.fail(trouble{dsn: "4.3.0", text: "local data error while talking to " + s.name()})
@@ -71,7 +73,7 @@ func (s *session) discarded() ([]string, error) {
 func knownKeywords(list []string) string {
 	var known []string
 	for _, word := range []string{"8BITMIME", "AUTH", "ETRN", "PIPELINING", "SIZE", "VERP", "VRFY", "XCLIENT", "XFORWARD",
-		"STARTTLS", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING"} {
+		"STARTTLS", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING", "REQUIRETLS"} {
 		if !slices.Contains(list, strings.ToLower(word)) {
 			continue
 		}
@@ -105,5 +107,42 @@ func (s *session) feature(words []string) {
 		f.dsn = true
 	case "SMTPUTF8":
 		f.utf8 = true
+	case "XFORWARD":
+		for _, word := range words[1:] {
+			f.xforward = append(f.xforward, strings.ToUpper(word))
+		}
+	}
+}
+
+// pix finds out whether an old PIX firewall has overwritten the greeting, and
+// does what smtp_pix_workarounds says about it.
+func (s *session) pix(greeting string) {
+	a := s.d.a
+	if strings.Trim(greeting, "20 *\t") != "" {
+		return
+	}
+	words := a.PIXWorkarounds
+	for _, table := range a.PIXWorkaroundMaps {
+		value, found, err := a.World.Lookup(table, s.host.addr)
+		if err != nil {
+			a.Log.Warn(fmt.Sprintf("%s: %s lookup error for %s: %v", s.d.r.QueueID,
+				params{lmtp: a.LMTP}.name("smtp_pix_workaround_maps"), s.host.addr, err))
+		}
+		if found {
+			words = keywords(value)
+			break
+		}
+	}
+	var done []string
+	if slices.Contains(words, "disable_esmtp") {
+		done = append(done, "disable_esmtp")
+		s.features.esmtp = s.d.a.LMTP
+	}
+	if slices.Contains(words, "delay_dotcrlf") && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.PIXThreshold {
+		done = append(done, "delay_dotcrlf")
+		s.features.pixDelay = true
+	}
+	if len(words) > 0 {
+		a.Log.Info(fmt.Sprintf("%s: enabling PIX workarounds: %s for %s", s.d.r.QueueID, strings.Join(done, " "), s.relay()))
 	}
 }

@@ -231,6 +231,9 @@ func (l *lookup) order(hosts []host) []host {
 		}
 		return l.familyRank(hosts[i]) < l.familyRank(hosts[j])
 	})
+	if !l.a.Balance {
+		return hosts
+	}
 	return balance(hosts, l.a.AddressLimit)
 }
 

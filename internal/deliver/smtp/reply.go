@@ -19,37 +19,57 @@ type reply struct {
 	dsn  string // enhanced status code, made up from the code when there is none
 	text string // all lines, code included, joined by blanks
 	list []string
+	odd  string // the first line that was none of a reply; empty: all were
 }
 
 func (r reply) class() int { return r.code / 100 }
 
-// readReply reads one reply of one or more lines. Lines without a code are
-// skipped, as Postfix does; odd is the first of them.
-func readReply(r *bufio.Reader) (rep reply, odd string, err error) {
-	size := 0
+// What a replyReader warns of.
+const (
+	longLine  = "response longer than"
+	longReply = "multi-line response longer than"
+)
+
+// replyReader reads replies of one or more lines.
+type replyReader struct {
+	r      *bufio.Reader
+	filter func(line string) (string, error) // changes a line
+	warn   func(what, line string)           // tells of too much
+}
+
+// read reads one reply. Lines without a code are skipped, as Postfix does.
+func (rr *replyReader) read() (rep reply, err error) {
+	size, long := 0, false
 	for {
-		line, err := readLine(r)
+		line, whole, err := readLine(rr.r)
 		if err != nil {
-			return rep, odd, err
+			return rep, err
 		}
-		if size < maxLine {
+		if !whole {
+			rr.warn(longLine, line)
+		}
+		if size >= maxLine && !long {
+			rr.warn(longReply, strings.Join(rep.list, " "))
+			long = true
+		}
+		if line, err = rr.filter(line); err != nil {
+			return rep, err
+		}
+		if !long {
 			rep.list = append(rep.list, line)
 			size += len(line) + 1
 		}
 		code, ended, ok := splitCode(line)
-		if !ok {
-			if odd == "" {
-				odd = line
-			}
-			continue
+		if !ok && rep.odd == "" {
+			rep.odd = line
 		}
-		if !ended {
+		if !ok || !ended {
 			continue
 		}
 		rep.code = code
 		rep.dsn = statusOf(line)
 		rep.text = strings.Join(rep.list, " ")
-		return rep, odd, nil
+		return rep, nil
 	}
 }
 
@@ -79,29 +99,34 @@ func statusOf(line string) string {
 
 // readLine reads a line without its end. What is longer than maxLine is cut
 // off, and what cannot be printed becomes a question mark.
-func readLine(r *bufio.Reader) (string, error) {
+func readLine(r *bufio.Reader) (text string, whole bool, err error) {
 	var line []byte
+	whole = true
 	for {
 		piece, err := r.ReadSlice('\n')
+		if len(piece) > maxLine-len(line)+2 {
+			whole = false
+		}
 		line = append(line, piece[:min(len(piece), maxLine-len(line))]...)
 		if err == nil {
 			break
 		}
 		if err != bufio.ErrBufferFull {
-			return "", err
+			return "", whole, err
 		}
 	}
-	text := strings.TrimRight(string(line), "\r\n")
+	text = strings.TrimRight(string(line), "\r\n")
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 127 || c == '\uFFFD' {
 			return '?'
 		}
 		return c
-	}, text), nil
+	}, text), whole, nil
 }
 
 // refused is the trouble that a reply to a command makes.
 func (s *session) refused(r reply, command string) trouble {
+	s.checkCode(r.code)
 	return trouble{dsn: r.dsn, mta: s.host.name, diag: r.text,
 		text: fmt.Sprintf("host %s said: %s (in reply to %s)", s.name(), r.text, command)}
 }

@@ -28,6 +28,7 @@ type server struct {
 	replies map[string]string
 	lmtp    bool
 	tls     *tls.Config
+	drip    time.Duration // between the bytes of the greeting
 
 	mu       sync.Mutex
 	commands []string
@@ -83,6 +84,13 @@ func (s *server) serve(conn net.Conn) {
 		}
 		io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n")+"\r\n")
 		return true
+	}
+	for _, c := range []byte(strings.Repeat(" ", 20)) {
+		if s.drip == 0 {
+			break
+		}
+		conn.Write([]byte{'2', '2', '0', '-', c, '\r', '\n'})
+		time.Sleep(s.drip)
 	}
 	if !say(s.reply("banner", 1, "220 srv.test ESMTP")) {
 		return
@@ -205,7 +213,7 @@ func newAgent(t *testing.T) (*Agent, *bytes.Buffer) {
 	}
 	s := Settings{
 		Myhostname: "mx.example.com", HeloName: "mx.example.com", Port: 25,
-		LookupDNS: true, IPv4: true, IPv6: true, AddressLimit: 5, SessionLimit: 2,
+		DNS: true, LookupDNS: true, Balance: true, HeaderLimit: 102400, BoundaryLimit: 2048, NestingLimit: 100, IPv4: true, IPv6: true, AddressLimit: 5, SessionLimit: 2,
 		Skip5xxGreeting: true, SkipQuit: true, AlwaysEHLO: true, LineLimit: 998,
 		TLS: TLSMay, TLSConfig: &tls.Config{},
 	}

@@ -7,11 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"sekisho/internal/config"
+	"sekisho/internal/matchlist"
 )
 
 // Settings are the parameters of one service: smtp_ ones, or for LMTP those
@@ -27,6 +29,7 @@ type Settings struct {
 	Port       int
 	Relayhost  string   // to tell mistakes of ours from those of other domains
 	Fallback   []string // smtp_fallback_relay
+	DNS        bool     // ask for MX records
 	LookupDNS  bool     // smtp_host_lookup: dns
 	LookupHost bool     // smtp_host_lookup: native, for names the DNS has not
 
@@ -39,6 +42,8 @@ type Settings struct {
 	IgnoreMXError     bool   // ignore_mx_lookup_error
 	BindIPv4          net.IP // smtp_bind_address; nil: the system chooses
 	BindIPv6          net.IP // smtp_bind_address6
+	BindEnforce       bool   // put mail off when these are not ours
+	Balance           bool   // smtp_balance_inet_protocols
 
 	Skip5xxGreeting bool
 	SkipQuit        bool // smtp_skip_quit_response: do not wait for the reply to QUIT
@@ -47,17 +52,48 @@ type Settings struct {
 	DiscardEHLO     []string // keywords to ignore, lower case
 	DiscardEHLOMaps []string // tables of such keywords by the host's address
 	LineLimit       int      // bytes of a line of content; 0: none
-	ProbeData       bool     // smtp_address_verify_target: DATA, and not RCPT, answers an address probe
+	RawAddresses    bool     // smtp_quote_rfc821_envelope is no
+	KeepEightBit    bool     // disable_mime_output_conversion
+	SoftBounce      bool
+	PIXWorkarounds  []string // what is done for old PIX firewalls, lower case
+	// PIXWorkaroundMaps say the same by the host's address; PIXThreshold is how old
+	// a message must be before the final dot waits for PIXDelay.
+	PIXWorkaroundMaps      []string
+	PIXThreshold, PIXDelay time.Duration
+	SendXforward           bool
+	ReplyFilter            string // table that edits the lines of replies; empty: none
+	StatusFilter           []string
+	GenericMaps            []string
+	PropagateGeneric       bool // propagate_unmatched_extensions
+	Checks                 Checks
+	// Limits of MIME structure, for Checks and the conversion to 7 bits.
+	HeaderLimit, BoundaryLimit, NestingLimit int
 
-	TLS         TLSLevel
-	TLSConfig   *tls.Config // without ServerName
-	TLSLogLevel int
+	// CacheDestinations are those whose connections are always kept, nil is
+	// none; CacheOnDemand keeps those of busy ones. A connection waits for CacheTime
+	// and serves ReuseTime long or ReuseCount times (0: no limit).
+	CacheDestinations    *matchlist.List
+	CacheOnDemand        bool
+	CacheTime, ReuseTime time.Duration
+	ReuseCount           int
+
+	ProbeData bool // smtp_address_verify_target: DATA, and not RCPT, answers an address probe
+
+	TLS             TLSLevel
+	TLSConfig       *tls.Config // without ServerName
+	TLSLogLevel     int
+	WrapperMode     bool // TLS from the first byte
+	NoteSTARTTLS    bool // log who offers TLS to whom we do not want it
+	ReuseTLS        bool // keep connections with TLS, too
+	BlockEarlyReply bool // give up on servers that answer MAIL before it is sent
 
 	ConnectTimeout, HeloTimeout, StartTLSTimeout time.Duration
 	MailTimeout, RcptTimeout                     time.Duration
 	DataInitTimeout, DataXferTimeout             time.Duration
 	DataDoneTimeout, QuitTimeout                 time.Duration
-	RsetTimeout                                  time.Duration
+	RsetTimeout, XforwardTimeout                 time.Duration
+	RequestDeadline                              bool // the limits are for whole requests
+	MinDataRate                                  int  // bytes/s that a host must take, with RequestDeadline
 	// MinimalBackoff is how old a message must be before it goes out in the
 	// clear after TLS has failed.
 	MinimalBackoff time.Duration
@@ -72,6 +108,9 @@ const (
 	TLSEncrypt                 // always, without asking who that is
 	TLSVerify                  // always, with a certificate for the host's name
 )
+
+// String returns the level as main.cf spells it.
+func (l TLSLevel) String() string { return [...]string{"none", "may", "encrypt", "verify"}[l] }
 
 var tlsLevels = map[string]TLSLevel{
 	"": TLSNone, "none": TLSNone, "may": TLSMay, "encrypt": TLSEncrypt, "verify": TLSVerify,
@@ -117,7 +156,40 @@ func FromConfig(cfg *config.Config, lmtp bool) (Settings, error) {
 		RsetTimeout:       c.Duration("smtp_rset_timeout"),
 		MinimalBackoff:    c.Duration("minimal_backoff_time"),
 		SkipQuit:          c.Bool("smtp_skip_quit_response"),
+		BindEnforce:       c.Bool("smtp_bind_address_enforce"),
+		Balance:           c.Bool("smtp_balance_inet_protocols"),
+		RawAddresses:      !c.Bool("smtp_quote_rfc821_envelope"),
+		KeepEightBit:      c.Bool("disable_mime_output_conversion"),
+		SoftBounce:        c.Bool("soft_bounce"),
+		PIXWorkarounds:    keywords(c.Str("smtp_pix_workarounds")),
+		PIXWorkaroundMaps: c.Strings("smtp_pix_workaround_maps"),
+		PIXThreshold:      c.Duration("smtp_pix_workaround_threshold_time"),
+		PIXDelay:          c.Duration("smtp_pix_workaround_delay_time"),
+		SendXforward:      c.Bool("smtp_send_xforward_command"),
+		XforwardTimeout:   c.Duration("smtp_xforward_timeout"),
+		ReplyFilter:       c.Str("smtp_reply_filter"),
+		StatusFilter:      c.Strings("smtp_delivery_status_filter"),
+		GenericMaps:       c.Strings("smtp_generic_maps"),
+		PropagateGeneric:  slices.Contains(c.Strings("propagate_unmatched_extensions"), "generic"),
+		Checks: Checks{
+			Header: c.Strings("smtp_header_checks"), MIME: c.Strings("smtp_mime_header_checks"),
+			Nested: c.Strings("smtp_nested_header_checks"), Body: c.Strings("smtp_body_checks"),
+		},
+		HeaderLimit:     c.Int("header_size_limit"),
+		BoundaryLimit:   c.Int("mime_boundary_length_limit"),
+		NestingLimit:    c.Int("mime_nesting_limit"),
+		CacheOnDemand:   c.Bool("smtp_connection_cache_on_demand"),
+		CacheTime:       c.Duration("smtp_connection_cache_time_limit"),
+		ReuseTime:       c.Duration("smtp_connection_reuse_time_limit"),
+		ReuseCount:      c.Int("smtp_connection_reuse_count_limit"),
+		RequestDeadline: c.Bool("smtp_per_request_deadline"),
+		MinDataRate:     c.Int("smtp_min_data_rate"),
+		WrapperMode:     c.Bool("smtp_tls_wrappermode"),
+		NoteSTARTTLS:    c.Bool("smtp_tls_note_starttls_offer"),
+		ReuseTLS:        c.Bool("smtp_tls_connection_reuse"),
+		BlockEarlyReply: c.Bool("smtp_tls_block_early_mail_reply"),
 	}
+	s.DNS = !c.Bool("disable_dns_lookups") || c.Set("smtp_dns_support_level") && c.Str("smtp_dns_support_level") != "disabled"
 	for _, word := range c.Strings("smtp_host_lookup") {
 		s.LookupDNS = s.LookupDNS || word == "dns"
 		s.LookupHost = s.LookupHost || word == "native"
@@ -136,6 +208,13 @@ func keywords(s string) []string {
 
 // finish fills in what can fail.
 func (s *Settings) finish(c params) error {
+	if items := c.List("smtp_connection_cache_destinations"); len(items) > 0 {
+		list, err := matchlist.Parse(c.name("smtp_connection_cache_destinations"), items, matchlist.Options{ReadFile: os.ReadFile})
+		if err != nil {
+			return err
+		}
+		s.CacheDestinations = list
+	}
 	port, err := portNumber(c.Str("smtp_tcp_port"))
 	if err != nil {
 		return c.errorf("smtp_tcp_port", "%w", err)

@@ -13,29 +13,38 @@ import (
 
 // negotiateTLS turns TLS on where it is offered and wanted.
 func (s *session) negotiateTLS() bool {
-	if s.features.startTLS && s.level >= TLSMay {
-		s.deadline(s.d.a.StartTLSTimeout)
+	if s.features.startTLS && s.tls.level == TLSNone && s.d.a.NoteSTARTTLS {
+		s.d.a.Log.Info("Host offered STARTTLS: [" + s.host.name + "]")
+	}
+	if s.features.startTLS && s.tls.level >= TLSMay {
+		s.begin(s.d.a.StartTLSTimeout)
 		r, err := s.command("STARTTLS")
 		if err != nil {
 			return s.lost(err, "receiving the STARTTLS response")
 		}
 		if r.class() == 2 {
-			return s.startTLS()
+			return s.startTLS() && s.hello()
 		}
-		if s.level >= TLSEncrypt {
+		if s.tls.level >= TLSEncrypt {
+			s.checkCode(r.code)
 			return s.fail(trouble{dsn: r.dsn, mta: s.host.name, diag: r.text,
 				text: fmt.Sprintf("TLS is required, but host %s refused to start TLS: %s", s.name(), r.text)})
 		}
 	}
-	if s.level >= TLSEncrypt {
+	if s.tls.level >= TLSEncrypt {
 		return s.fail(trouble{dsn: "4.7.4",
 			text: "TLS is required, but was not offered by host " + s.name()})
 	}
 	return true
 }
 
-// startTLS does the handshake and introduces itself again. What the server
-// said before is forgotten (RFC 3207 section 4.2).
+// secured is a connection within TLS.
+type secured struct {
+	state tls.ConnectionState
+}
+
+// startTLS does the handshake. What the server said before is forgotten (RFC
+// 3207 section 4.2).
 func (s *session) startTLS() bool {
 	cfg := s.d.a.TLSConfig.Clone()
 	cfg.ServerName = s.host.name
@@ -50,31 +59,41 @@ func (s *session) startTLS() bool {
 			return &cfg.Certificates[0], nil
 		}
 	}
-	conn := tls.Client(s.conn, cfg)
+	s.begin(s.d.a.StartTLSTimeout)
+	if !s.tls.reuse {
+		s.dontCache()
+	}
+	conn := tls.Client(s.sock, cfg)
 	if err := conn.HandshakeContext(s.ctx); err != nil {
 		s.logHandshake(err)
+		s.forbidden = true
 		s.mayRetryPlain()
+		if s.tls.level == TLSMay {
+			s.dontCache()
+		} else {
+			s.throttle()
+		}
 		s.d.fail(s.relay(), s.d.left(), trouble{dsn: "4.7.5", text: "Cannot start TLS: handshake failure"})
 		return false
 	}
 	s.use(conn)
-	s.encrypted = true
 	state := conn.ConnectionState()
+	s.secured = &secured{state: state}
 	name := ""
-	if s.level >= TLSVerify {
+	if s.tls.level >= TLSVerify {
 		name = s.host.name
 	}
 	untrusted := verify(state.PeerCertificates, cfg.RootCAs, name)
-	if s.level >= TLSVerify && untrusted != nil {
+	if s.tls.level >= TLSVerify && untrusted != nil {
 		s.d.a.Log.Info(distrust(state.PeerCertificates, untrusted, s.relay()))
 	}
 	if s.d.a.TLSLogLevel > 0 {
 		s.logTLS(state, untrusted == nil, asked)
 	}
-	if s.level >= TLSVerify && untrusted != nil {
+	if s.tls.level >= TLSVerify && untrusted != nil {
 		return s.fail(trouble{dsn: "4.7.5", text: "Server certificate not verified"})
 	}
-	return s.hello()
+	return true
 }
 
 // mayRetryPlain decides after a failure of TLS whether this host is to be tried
@@ -82,7 +101,7 @@ func (s *session) startTLS() bool {
 // retry already.
 func (s *session) mayRetryPlain() {
 	a := s.d.a
-	if s.level == TLSMay && s.ctx.Err() == nil && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.MinimalBackoff {
+	if s.tls.level == TLSMay && s.ctx.Err() == nil && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.MinimalBackoff {
 		s.retryPlain = true
 		s.d.lastHost = false
 	}
@@ -109,7 +128,7 @@ var wanted = []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256
 func (s *session) logTLS(state tls.ConnectionState, trusted bool, asked *tls.CertificateRequestInfo) {
 	word := "Untrusted"
 	switch {
-	case trusted && s.level >= TLSVerify:
+	case trusted && s.tls.level >= TLSVerify:
 		word = "Verified"
 	case trusted:
 		word = "Trusted"

@@ -15,8 +15,12 @@ func (d *delivery) needsUTF8() bool {
 	if !env.SMTPUTF8 {
 		return false
 	}
-	return !isASCII(env.Sender) || !d.headerIsASCII() ||
-		slices.ContainsFunc(d.r.Recipients, func(r mail.Recipient) bool { return !isASCII(r.Address) })
+	if d.utf8 == nil {
+		needs := !isASCII(env.Sender) || !d.headerIsASCII() ||
+			slices.ContainsFunc(d.r.Recipients, func(r mail.Recipient) bool { return !isASCII(r.Address) })
+		d.utf8 = &needs
+	}
+	return *d.utf8
 }
 
 // headerIsASCII looks at the header only. A message that cannot be read will

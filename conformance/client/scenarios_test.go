@@ -1,0 +1,115 @@
+package client
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"testing"
+	"time"
+)
+
+// certificate is what servers of scenarios with TLS have.
+func certificate(t *testing.T) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "srv.test"}, DNSNames: []string{"srv.test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, CurvePreferences: []tls.CurveID{tls.X25519}}
+}
+
+const (
+	full      = "250-srv.test\n250-PIPELINING\n250-SIZE 1000000\n250-8BITMIME\n250-DSN\n250-XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT DOMAIN\n250 SMTPUTF8"
+	pipelined = "250-srv.test\n250 PIPELINING"
+	eightBits = "body 8bit \xc3\xa9\n"
+	multipart = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=bb\nContent-Transfer-Encoding: 8bit\n"
+)
+
+func scenarios() []*scenario {
+	list := []*scenario{
+		{name: "plain"},
+		{name: "full", script: script{"EHLO": full}, sender: "f@q.test BODY=8BITMIME ENVID=a+2Bb RET=HDRS",
+			to: []string{"u NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;o@s.test", "v", "w NOTIFY=NEVER"}},
+		{name: "helo", script: script{"EHLO": "502 no"}},
+		{name: "noesmtp", script: script{"banner": "220 srv.test SMTP"}, settings: "smtp_always_send_ehlo=no"},
+		{name: "downgrade", sender: "f@q.test BODY=8BITMIME", header: "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n",
+			body: eightBits + "trailing blank \n" + "= equals " + long(100) + "\n.\ntab\t\n\x01\n"},
+		{name: "downmulti", sender: "f@q.test BODY=8BITMIME", header: multipart,
+			body: "preamble\n--bb\nContent-Type: text/plain\nContent-Transfer-Encoding: 8BIT\n\n" + eightBits + "--bb\nContent-Type: text/plain\n\nseven\n--bb\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\nSubject: in\nContent-Transfer-Encoding: 8bit\n\n" + eightBits + "--bb--\nepilogue\n"},
+		{name: "downseven", header: "Content-Transfer-Encoding: 7bit\n", body: eightBits},
+		{name: "keepeight", settings: "disable_mime_output_conversion=yes", header: "Content-Transfer-Encoding: 8bit\n", body: eightBits},
+		{name: "xforward", script: script{"EHLO": full}, settings: "smtp_send_xforward_command=yes"},
+		{name: "longlines", body: long(3000) + "\n" + long(998) + "\n" + long(999) + "\n"},
+		{name: "checks", settings: "smtp_header_checks=regexp:{{/^X-In/ IGNORE}, {/^X-Re/ REPLACE X-New: b}, {/^X-Pre/ PREPEND X-Before: a}, {/^X-Info/ INFO look}, {/^X-Warn/ WARN}, {/^X-Strip/ STRIP gone}, {/^X-Bad/ REPLACE nonsense}, {/^X-Odd/ REJECT no}}\nsmtp_body_checks=regexp:{{/^secret/ IGNORE}, {/^old/ REPLACE new}, {/^pre/ PREPEND before}}",
+			header: "X-In: 1\nX-Re: 2\nX-Pre: 3\n\tfolded\nX-Info: 4\nX-Warn: 5\nX-Strip: 6\nX-Bad: 7\nX-Odd: 8\n", body: "secret\nold\npre\nrest\n"},
+		{name: "mimechecks", settings: "smtp_mime_header_checks=regexp:{{/^Content-Disposition/ IGNORE}}\nsmtp_nested_header_checks=regexp:{{/^Subject: in/ REPLACE Subject: out}}",
+			header: multipart, body: "--bb\nContent-Type: message/rfc822\nContent-Disposition: inline\n\nSubject: in\n\nx\n--bb--\n"},
+		{name: "generic", settings: "smtp_generic_maps=regexp:{{/^f@q.test$$/ outside@example.com}, {/^u@generic.test$$/ other@example.com}}", header: "To: U <u@generic.test>, v@generic.test\nReply-To: f@q.test\n"},
+		{name: "nokeywords", script: script{"EHLO": full}, settings: "smtp_discard_ehlo_keywords=pipelining, size, dsn"},
+		{name: "replyfilter", script: script{"RCPT 2": "550 5.1.1 nobody"}, settings: "smtp_reply_filter=regexp:{{/^550(.*)/ 450$$1}}"},
+		{name: "statusfilter", script: script{"RCPT 2": "550 5.1.1 nobody"}, settings: "smtp_delivery_status_filter=regexp:{{/^5(.*)nobody(.*)/ 4$${1}somebody$${2}}, {/^2(.*)/ 2$${1} indeed}}"},
+		{name: "pix", script: script{"banner": "220 ***********20******"}},
+		{name: "sizelimit", script: script{"EHLO": "250-srv.test\n250 SIZE 50"}},
+		{name: "starttls", tls: true, script: script{"EHLO 1": "250-srv.test\n250 STARTTLS"}, settings: "smtp_tls_security_level=may\nsmtp_tls_loglevel=1"},
+		{name: "tlsencrypt", settings: "smtp_tls_security_level=encrypt"},
+		{name: "tlsrefused", script: script{"EHLO 1": "250-srv.test\n250 STARTTLS", "STARTTLS": "454 4.7.0 not now"}, settings: "smtp_tls_security_level=encrypt"},
+		{name: "tlsnote", script: script{"EHLO": "250-srv.test\n250 STARTTLS"}, settings: "smtp_tls_note_starttls_offer=yes"},
+		{name: "wrapper", settings: "smtp_tls_wrappermode=yes\nsmtp_tls_security_level=may"},
+		{name: "cached", times: 3, settings: "smtp_connection_cache_destinations=127.0.0.1"},
+		{name: "cachelimit", times: 4, settings: "smtp_connection_cache_destinations=127.0.0.1\nsmtp_connection_reuse_count_limit=2"},
+		{name: "cachefail", times: 2, script: script{"RCPT 2/1": "550 5.1.1 nobody", ".": "450 4.0.0 later"}, settings: "smtp_connection_cache_destinations=127.0.0.1"},
+		{name: "cacherset", times: 2, script: script{"RSET": "500 no"}, settings: "smtp_connection_cache_destinations=127.0.0.1"},
+		{name: "lmtp", lmtp: true, script: script{". 2": "550 5.2.2 full"}, to: []string{"a", "b", "c"}},
+		{name: "lmtppipe", lmtp: true, script: script{"LHLO": pipelined, "RCPT 2": "450 4.2.1 busy", ". 2": "450 later"}, to: []string{"a", "b", "c"}},
+	}
+	return append(list, faults()...)
+}
+
+func long(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = 'a' + byte(i%26)
+	}
+	return string(b)
+}
+
+// faults are servers that refuse, close or fall silent at each step.
+func faults() []*scenario {
+	var list []*scenario
+	for _, at := range []string{"banner", "EHLO", "MAIL", "RCPT", "RCPT 2", "DATA", "."} {
+		for what, answer := range map[string]string{"four": "421 4.3.2 not now", "soft": "450 4.2.1 busy", "hard": "554 5.7.1 no", "close": "^",
+			"partly": "250-half^", "odd": "999 what", "garbage": "what is this\n250 2.0.0 fine", "three": "354 go"} {
+			for kind, ehlo := range map[string]string{"": "250 srv.test", "p": pipelined} {
+				s := &scenario{name: kind + what + at, script: script{"EHLO": ehlo, at: answer}}
+				s.name = clean(s.name)
+				list = append(list, s)
+			}
+		}
+	}
+	return list
+}
+
+func clean(name string) string {
+	var b []byte
+	for _, c := range []byte(name) {
+		switch {
+		case c == '.':
+			b = append(b, "dot"...)
+		case c >= 'A' && c <= 'Z':
+			b = append(b, c+'a'-'A')
+		case c != ' ':
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
