@@ -120,6 +120,51 @@ ok.test A 192.0.2.1
 relay.test A 192.0.2.1
 host.a.test A 192.0.2.3
 mxonly.test MX 10 mx.a.test
+# servers behind names
+a.test NS ns.a.test
+a.test NS ns.hold.test
+ns.a.test A 192.0.2.20
+ns.hold.test A 192.0.2.21
+test NS ns.nowhere.test
+b.test MX 20 mx.dip.test
+b.test MX 10 mx.ours.test
+b.test NS ns.ok.test
+mx.dip.test A 192.0.2.22
+mx.ours.test A 127.0.0.1
+ns.ok.test A 192.0.2.23
+c.test MX 10 mx.a.test
+c.test MX 30 second.c.test
+second.c.test A 127.0.0.1
+c.test NS 192.0.2.7
+mailbox.test NS ns.servfail.test
+ns.servfail.test SERVFAIL
+nodata.test MX 10 nowhere.test
+nodata.test MX 20 192.0.2.7
+relay.test MX 10 mx.servfail.test
+relay.test MX 20 local.test
+mx.servfail.test SERVFAIL
+ok.test MX 10 mx.warn.test
+mx.warn.test A 192.0.2.24
+mx.warn.test AAAA 2001:db8:2::9
+hold.test MX 5 backup.hold.test
+hold.test MX 10 mx.ours.test
+backup.hold.test A 10.1.2.3
+backup.hold.test A 10.1.2.4
+dunno.test MX 5 mx.a.test
+dunno.test MX 10 local.test
+mxservfail.a.test MX 20 mx.ours.test
+cname.test NS ns.reject.test
+192.0.2.10.a.test A 192.0.2.1
+filtered.test MX 10 ignored.test
+filtered.test A 192.0.2.66
+filtered.test NS ignored.test
+half.test MX 10 ignored.test
+half.test MX 20 mx.a.test
+half.test A 192.0.2.66
+unclear.test A 192.0.2.67
+ignored.test A 192.0.2.68
+6.2.0.192.rbl.test A 127.0.0.66
+6.2.0.192.rbl.test TXT "ignored"
 xn--bcher-kva.test MX 10 mx.a.test
 # lists
 2.2.0.192.rbl.test A 127.0.0.2
@@ -149,6 +194,7 @@ var domains = []string{
 	"mailbox.test", "alias.test", "relay.test", "sub.relay.test", "listed-relay.test", "local.test", "localhost", "ours.test", "mx.ours.test",
 	"broken.test", "slow.test", "plain.test", "a.test.", "A.Test", "[192.0.2.1]", "[127.0.0.1]", "[IPv6:2001:db8::1]", "[junk]",
 	"sub.reject.test", "lower.reject.test", "mxservfail.a.test", "xn--bcher-kva.test", "under_score.test", "-bad.test", "a..test", "1.2.3.4", "one",
+	"hold.test", "dunno.test", "filtered.test", "half.test", "unclear.test", "x.y.a.test",
 }
 
 // domain is one of the domains, or one with an entry in the access table.
@@ -188,7 +234,7 @@ func (g generator) address() string {
 func (g generator) session() peerCase {
 	pc := peerCase{
 		Name: g.pick("host.a.test", "host.reject.test", "unknown.ok.test", "[UNAVAILABLE]", "[TEMPUNAVAIL]", "x.hold.test", "dip.test", "dir.test"),
-		Addr: g.pick("192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.7", "198.51.100.1", "198.51.100.1", "10.1.2.3",
+		Addr: g.pick("192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7", "198.51.100.1", "198.51.100.1", "10.1.2.3",
 			"IPV6:2001:db8:2::7", "IPV6:2001:db8:1::7"),
 		Reverse: g.pick("host.a.test", "host.reject.test", "ok.test", "[UNAVAILABLE]", "[TEMPUNAVAIL]"),
 		Login:   g.pick("", "", "", "alice", "bob"),
@@ -223,6 +269,11 @@ func (g generator) item() string {
 			g.pick(access, access, access, "regexp:$config_directory/regexp", "inline:{a.test=reject, {alice=REJECT x}}", "fail:x",
 				"static:DUNNO", "static:defer_if_reject", "cidr:{{192.0.2.0/24 REJECT cidr}}")
 	case 3:
+		if g.Intn(2) == 0 {
+			return "check_" + g.pick("client", "reverse_client_hostname", "helo", "sender", "recipient") + "_" + g.pick("a", "mx", "ns") + "_access " +
+				g.pick(access, access, "regexp:$config_directory/regexp", "inline:{{192.0.2.10=REJECT by address}}", "inline:{{2001:db8=WARN network}}", "static:DUNNO",
+					"fail:x", "cidr:{{192.0.2.0/24 REJECT cidr}, {2001:db8::/32 WARN six}}", "inline:{test=OK}", "inline:{test=DISCARD}")
+		}
 		return g.pick("reject_rbl_client rbl.test", "reject_rbl_client rbl.test=127.0.0.[2..11]", "reject_rbl_client rbl.test=127.0.1.4",
 			"reject_rbl_client rbl.test=127.0.[0;2].[3;4]", "reject_rbl_client templ.rbl.test", "reject_rbl_client bad.rbl.test",
 			"reject_rhsbl_client rhsbl.test", "reject_rhsbl_reverse_client rhsbl.test", "reject_rhsbl_helo rhsbl.test",
@@ -231,7 +282,7 @@ func (g generator) item() string {
 	case 4:
 		return g.pick("defer_if_permit", "defer_if_reject", "permit", "reject", "defer", "warn_if_reject", "strict", "soft", "nest", "reject_plaintext_session")
 	case 5:
-		return g.pick("permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination", "reject_unauth_destination",
+		return g.pick("permit_mynetworks", "permit_mx_backup", "permit_mx_backup, reject", "permit_sasl_authenticated", "permit_auth_destination", "reject_unauth_destination",
 			"defer_unauth_destination", "reject_unlisted_sender", "reject_unlisted_recipient")
 	case 6:
 		return g.pick("reject_sender_login_mismatch", "reject_known_sender_login_mismatch", "reject_authenticated_sender_login_mismatch",
@@ -295,6 +346,7 @@ scache unix - - n - 1 scache
 		"virtual":   "x@alias.test x@mailbox.test\nroot root@elsewhere.test\n@all.test y@mailbox.test\n",
 		"canonical": "canon@mailbox.test x@mailbox.test\n",
 		"relay":     "x@relay.test y\n@sub.relay.test z\n",
+		"replies":   "/ MX .* ignored\\.test\\.$/ IGNORE\n/ NS ignored/ ignore it\n/ A (192\\.0\\.2|127\\.0\\.0)\\.66$/ IGNORE\n/ A 192.0.2.67/ KEEP\n/^c\\.test\\. [0-9]+ IN AAAA 2001:db8::11$/ IGNORE\n",
 		"regexp":    "/^user\\+/ REJECT regexp\n/b\\.test$/ warn_if_reject, reject_unknown_sender_domain\n/^host\\./ DUNNO\n",
 	}
 }
@@ -313,6 +365,8 @@ func (g generator) variant() []string {
 		"maps_rbl_reject_code = 450", "relay_domains_reject_code = 559", "non_fqdn_reject_code = 704", "unknown_client_reject_code = 550",
 		"smtpd_log_access_permit_actions = static:all", "smtpd_null_access_lookup_key = NULL", "invalid_hostname_reject_code = 555",
 		"unknown_hostname_reject_code = 550", "strict_rfc821_envelopes = yes", "smtpd_sasl_auth_enable = no",
+		"smtpd_dns_reply_filter = regexp:$config_directory/replies", "smtpd_dns_reply_filter = fail:x",
+		"permit_mx_backup_networks = 10.0.0.0/8, 192.0.2.0/24", "permit_mx_backup_networks = fail:x",
 		"receive_override_options = no_unknown_recipient_checks", "smtpd_relay_restrictions = " + g.list(4, false) + " reject_unauth_destination",
 		"smtpd_data_restrictions = " + g.list(4, false),
 	} {

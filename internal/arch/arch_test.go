@@ -38,6 +38,7 @@ var only = map[string][]string{
 	"github.com/go-sql-driver/mysql": {"internal/sqldb"},
 	"github.com/jackc/pgx/v5":        {"internal/sqldb"},
 	"go.elara.ws/pcre/lib":           {"internal/table/pcre"},
+	"github.com/go-ldap/ldap/v3":     {"internal/table/ldap"},
 	"github.com/alecthomas/kong":     {"cmd/sekisho"},
 }
 

@@ -35,6 +35,8 @@ func question(q evidence.Question) string {
 	switch q.Kind {
 	case evidence.DNS:
 		return q.Name + " " + q.Arg
+	case evidence.Host:
+		return strings.TrimRight("host "+q.Arg+" "+q.Name, " ")
 	case evidence.Table:
 		return fmt.Sprintf("%s %q", q.Name, q.Arg)
 	}
@@ -102,6 +104,7 @@ func possible(q evidence.Question) []evidence.Answer {
 		"A":    {Type: "A", Data: "127.0.0.2"},
 		"AAAA": {Type: "AAAA", Data: "2001:db8::1"},
 		"MX":   {Type: "MX", Data: "mx.example", Pref: 10},
+		"NS":   {Type: "NS", Data: "ns.example"},
 		"TXT":  {Type: "TXT", Data: "some reason"},
 	}
 	out = append(out, evidence.Answer{Status: evidence.Found, Records: []dns.Record{some[q.Name]}})

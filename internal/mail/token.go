@@ -18,6 +18,8 @@ const (
 type Token struct {
 	Kind TokenKind
 	Text string
+	// Tight: JoinTokens puts no blank after it.
+	Tight bool
 }
 
 // Is reports whether t is the operator op.
@@ -34,13 +36,13 @@ func ScanAddress(s string) []Token {
 		case isBlank(c):
 			sc.s = sc.s[1:]
 		case c == '(':
-			out = append(out, Token{Comment, sc.comment()})
+			out = append(out, Token{Kind: Comment, Text: sc.comment()})
 		case c == '[':
-			out = append(out, Token{Literal, sc.until(']')})
+			out = append(out, Token{Kind: Literal, Text: sc.until(']')})
 		case c == '"':
-			out = append(out, Token{QuotedString, sc.until('"')})
+			out = append(out, Token{Kind: QuotedString, Text: sc.until('"')})
 		case c != '\\' && strings.IndexByte(operators, c) >= 0:
-			out = append(out, Token{Operator, sc.s[:1]})
+			out = append(out, Token{Kind: Operator, Text: sc.s[:1]})
 			sc.s = sc.s[1:]
 		default:
 			out = append(out, sc.atom())
@@ -92,10 +94,10 @@ func (sc *scanner) atom() Token {
 	text := sc.collect(func(c byte) bool { return !isBlank(c) && strings.IndexByte(operators, c) < 0 })
 	for i := 0; i < len(text); i++ {
 		if c := text[i]; c <= ' ' || c == 127 || strings.IndexByte(operators, c) >= 0 {
-			return Token{QuotedString, text}
+			return Token{Kind: QuotedString, Text: text}
 		}
 	}
-	return Token{Atom, text}
+	return Token{Kind: Atom, Text: text}
 }
 
 // comment reads a comment with those inside it.
@@ -139,5 +141,5 @@ func JoinTokens(ts []Token) string {
 }
 
 func needsSpace(t, next Token) bool {
-	return t.Is(',') || next.Is('<') || t.Kind != Operator && next.Kind != Operator
+	return !t.Tight && (t.Is(',') || next.Is('<') || t.Kind != Operator && next.Kind != Operator)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"sekisho/internal/config"
 	"sekisho/internal/evidence"
@@ -19,6 +20,7 @@ import (
 type List struct {
 	param  string
 	parent bool
+	octets bool
 	items  []item
 }
 
@@ -38,6 +40,9 @@ type Options struct {
 	// Parent: a name matches its sub-domains too
 	// (parent_domain_matches_subdomains lists the parameter).
 	Parent bool
+	// Octets: tables are asked for keys that are no UTF-8, too
+	// (smtputf8_enable = no).
+	Octets bool
 	// Partial says of a table whether it is looked up with partial keys.
 	Partial func(table string) bool
 	// ReadFile returns the contents of a "/file/name" element.
@@ -47,7 +52,7 @@ type Options struct {
 // Parse reads the elements of a list. param is the name that warnings carry.
 // A file that cannot be read is an error with its place.
 func Parse(param string, elements []config.Item, o Options) (*List, error) {
-	l := &List{param: param, parent: o.Parent}
+	l := &List{param: param, parent: o.Parent, octets: o.Octets}
 	return l, l.add(elements, false, o, 0)
 }
 
@@ -175,7 +180,7 @@ func (l *List) MatchString(src evidence.Source, s string) Result {
 		if it.table {
 			return l.ask(src, it, s)
 		}
-		return Result{Match: strings.EqualFold(it.text, s)}
+		return Result{Match: l.equal(it.text, s)}
 	})
 }
 
@@ -194,6 +199,9 @@ func (l *List) match(test func(*item) Result) Result {
 }
 
 func (l *List) ask(src evidence.Source, it *item, key string) Result {
+	if !l.octets && !utf8.ValidString(key) {
+		return Result{} // no table has it, Postfix says
+	}
 	a := src.Ask(evidence.Question{Kind: evidence.Table, Name: it.text, Arg: strings.ToLower(key)})
 	switch a.Status {
 	case evidence.Found:
@@ -226,7 +234,7 @@ func (l *List) host(src evidence.Source, it *item, name string) Result {
 }
 
 func (l *List) sameHost(pattern, name string) bool {
-	if strings.EqualFold(pattern, name) {
+	if l.equal(pattern, name) {
 		return true
 	}
 	suffix := pattern
@@ -234,7 +242,23 @@ func (l *List) sameHost(pattern, name string) bool {
 		suffix = "." + pattern
 	}
 	return strings.HasPrefix(suffix, ".") && len(name) > len(suffix) &&
-		strings.EqualFold(name[len(name)-len(suffix):], suffix)
+		l.equal(name[len(name)-len(suffix):], suffix)
+}
+
+// equal compares without regard to case: that of ASCII alone where names are
+// octets.
+func (l *List) equal(a, b string) bool {
+	return strings.EqualFold(a, b) && (!l.octets || lowerASCII(a) == lowerASCII(b))
+}
+
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 func (l *List) addr(src evidence.Source, it *item, addr string, ip netip.Addr) Result {

@@ -99,6 +99,30 @@ func TestMatchString(t *testing.T) {
 	}
 }
 
+func TestOctets(t *testing.T) {
+	for _, tt := range []struct {
+		list, name    string
+		names, octets bool
+	}{
+		{"BÜCHER.test", "bücher.test", true, false},
+		{"bücher.TEST", "bücher.test", true, true},
+		{"fail:x", "b\xff.test", false, true}, // a failure counts as a match here
+	} {
+		for _, octets := range []bool{false, true} {
+			l, err := matchlist.Parse("mydestination", []config.Item{{Text: tt.list}}, matchlist.Options{
+				Octets: octets, Partial: func(string) bool { return true },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[bool]bool{false: tt.names, true: tt.octets}[octets]
+			if r := l.MatchString(tables(), tt.name); (r.Match || r.Failed) != want {
+				t.Errorf("%s, octets %v: %q gives %+v", tt.list, octets, tt.name, r)
+			}
+		}
+	}
+}
+
 func TestFileThatIsMissing(t *testing.T) {
 	_, err := matchlist.Parse("mydestination", []config.Item{{Text: "/gone", Pos: config.Pos{File: "main.cf", Line: 7}}},
 		matchlist.Options{ReadFile: func(string) ([]byte, error) { return nil, fmt.Errorf("gone") }})

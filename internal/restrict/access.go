@@ -15,6 +15,8 @@ type lookup struct {
 	partial bool   // the table gets partial keys, not only the whole one
 	datum   string // what is being looked up, for warnings
 	found   bool
+
+	addresses int // looked up so far, of all servers
 }
 
 // accessTable starts a search whose replies name what was looked up.

@@ -63,6 +63,9 @@ func (r *run) unknownDomain(addr, class string) status {
 		dsn = "4.1.2"
 	}
 	switch {
+	case st == filtered:
+		r.warnf("%s: MX or address lookup error: DNS reply filter drops all results", domain)
+		return dunno
 	case st == nullMX:
 		return r.nullMX(addr, class, domain)
 	case st == evidence.Found:
@@ -87,47 +90,18 @@ func (r *run) nullMX(addr, class, domain string) status {
 	return r.reject(ClassPolicy, 556, "4.1.10", text)
 }
 
-// nullMX is the status of an MX answer that says that there is no mail for the
-// domain (RFC 7505).
-const nullMX = evidence.Status(255)
-
 // mailDomain says whether a domain has an MX, A or AAAA record, asked in that
 // order. An answer that makes no sense ends the search.
 func (r *run) mailDomain(domain string) evidence.Status {
 	worst := evidence.NotFound
 	for _, typ := range [...]string{"MX", "A", "AAAA"} {
-		st := r.lookupName(domain, typ)
-		if st == evidence.Found || st == evidence.Malformed || st == nullMX {
+		st := r.queryDNS(domain, typ).Status
+		if st == evidence.Found || st == evidence.Malformed || st == nullMX || st == filtered && typ == "MX" {
 			return st
 		}
 		worst = worse(worst, st)
 	}
 	return worst
-}
-
-// lookupName asks the DNS whether a name given by the client has records. A
-// name that cannot be in the DNS is not asked for.
-func (r *run) lookupName(name, typ string) evidence.Status {
-	if !mail.ValidHostname(name) {
-		return evidence.NotFound
-	}
-	a := r.ask(evidence.Question{Kind: evidence.DNS, Name: typ, Arg: strings.ToLower(name)},
-		evidence.Answer{Status: evidence.Found})
-	if a.Status == evidence.Found && typ == "MX" {
-		for _, rec := range a.Records {
-			if rec.Data == "" {
-				return nullMX
-			}
-		}
-	}
-	return a.Status
-}
-
-// warnFresh logs about an answer that this session has not had before.
-func (r *run) warnFresh(a evidence.Answer, format string, args ...any) {
-	if !a.Repeated {
-		r.warnf(format, args...)
-	}
 }
 
 // resolved is what the resolver said of an address, and from whom mail for it

@@ -12,14 +12,15 @@ import (
 // Program is a compiled configuration: the restriction lists and what their
 // evaluation needs. It never changes and is safe for concurrent use.
 type Program struct {
-	lists      [listCount][]item
-	classes    map[string][]item
-	classNames map[string]bool
-	set        settings
-	resolver   *rewrite.Resolver
-	mynetworks *matchlist.List
-	partial    func(table string) bool
-	policies   map[string]PolicyService
+	lists          [listCount][]item
+	classes        map[string][]item
+	classNames     map[string]bool
+	set            settings
+	resolver       *rewrite.Resolver
+	mynetworks     *matchlist.List
+	backupNetworks *matchlist.List // permit_mx_backup_networks; nil: any
+	partial        func(table string) bool
+	policies       map[string]PolicyService
 
 	// What Postfix does without being told, as it stands in a trace.
 	unlistedSenderItem, unlistedRecipientItem item
@@ -44,9 +45,11 @@ func (p Problem) String() string {
 
 // World is what Compile needs to know besides the configuration.
 type World struct {
-	Resolver     *rewrite.Resolver
-	Mynetworks   *matchlist.List
-	OwnAddresses []string // of inet_interfaces and proxy_interfaces
+	Resolver   *rewrite.Resolver
+	Mynetworks *matchlist.List
+	// BackupNetworks is permit_mx_backup_networks, nil when it is empty.
+	BackupNetworks *matchlist.List
+	OwnAddresses   []string // of inet_interfaces and proxy_interfaces
 	// Partial says of a table, by its type, whether it is looked up with
 	// partial keys.
 	Partial func(table string) bool
@@ -57,13 +60,14 @@ type World struct {
 // evaluation gets there.
 func Compile(cfg *config.Config, w World) (*Program, []Problem) {
 	p := &Program{
-		classes:    make(map[string][]item),
-		classNames: make(map[string]bool),
-		set:        readSettings(cfg),
-		resolver:   w.Resolver,
-		mynetworks: w.Mynetworks,
-		partial:    w.Partial,
-		policies:   make(map[string]PolicyService),
+		classes:        make(map[string][]item),
+		classNames:     make(map[string]bool),
+		set:            readSettings(cfg),
+		resolver:       w.Resolver,
+		mynetworks:     w.Mynetworks,
+		backupNetworks: w.BackupNetworks,
+		partial:        w.Partial,
+		policies:       make(map[string]PolicyService),
 	}
 	p.set.ownAddresses = w.OwnAddresses
 	if p.set.verifySender != "<>" {

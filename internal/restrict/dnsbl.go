@@ -1,6 +1,8 @@
 package restrict
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -62,17 +64,21 @@ func (r *run) rblQuery(c call, label, what, class string) status {
 	return r.rblReject(c, r.listReason(query), what, class)
 }
 
+// listing is what a DNS list answered: asked once an evaluation, as Postfix
+// remembers it too.
+type listing struct {
+	query string
+	evidence.Answer
+}
+
 // listed asks for the addresses under which a list names something; those that
 // the filter does not let through count as not listed.
 func (r *run) listed(query string, f *rblFilter) evidence.Status {
-	a := r.Ask(evidence.Question{Kind: evidence.DNS, Name: "A", Arg: strings.ToLower(query)})
+	a := r.listing(query)
 	switch {
-	case a.Status == evidence.NoData:
+	case absent(a.Status):
 		return evidence.NotFound
-	case a.Status == evidence.NotFound || a.Status == evidence.Found && f == nil:
-		return a.Status
-	case a.Status != evidence.Found:
-		r.warnFresh(a, "%s: RBL lookup error: %s", query, a.Reason)
+	case a.Status != evidence.Found || f == nil:
 		return a.Status
 	}
 	for _, rec := range a.Records {
@@ -83,12 +89,46 @@ func (r *run) listed(query string, f *rblFilter) evidence.Status {
 	return evidence.NotFound
 }
 
+func (r *run) listing(query string) evidence.Answer {
+	for i := range r.listings {
+		if r.listings[i].query == query {
+			return r.listings[i].Answer
+		}
+	}
+	a := r.askList(query, "A")
+	if a.Status != evidence.Found && !absent(a.Status) && !a.Repeated {
+		r.warnf("%s: RBL lookup error: %s", query, a.Reason)
+	}
+	if len(r.p.set.dnsReplyFilter) > 0 && a.Status == evidence.Found {
+		r.listReason(query) // for what the filter says to it
+	}
+	r.listings = append(r.listings, listing{query, a})
+	return a
+}
+
+// askList asks a list, and does not repeat what an earlier command of the
+// session has logged about the answer.
+func (r *run) askList(query, typ string) evidence.Answer {
+	q := evidence.Question{Kind: evidence.DNS, Name: typ, Arg: strings.ToLower(query)}
+	a := r.Ask(q)
+	a.Reason = strings.Replace(a.Reason, "name="+q.Arg, "name="+query, 1)
+	return r.filterReply(a, query, typ, a.Repeated)
+}
+
 // maxReason is how much of a list's explanation is told to the client.
 const maxReason = 500
 
 // listReason asks for the list's explanation.
 func (r *run) listReason(query string) string {
-	a := r.Ask(evidence.Question{Kind: evidence.DNS, Name: "TXT", Arg: strings.ToLower(query)})
+	for i := range r.reasons {
+		if r.reasons[i].query == query {
+			return r.reasons[i].Value
+		}
+	}
+	a := r.askList(query, "TXT")
+	if a.Status == filtered && !a.Repeated {
+		r.warnf("%s: TXT lookup error: DNS reply filter drops all results", query)
+	}
 	reason := ""
 	for i, rec := range a.Records {
 		text := rec.Text()
@@ -97,6 +137,7 @@ func (r *run) listReason(query string) string {
 			reason += " / "
 		}
 	}
+	r.reasons = append(r.reasons, listing{query, evidence.Answer{Value: reason}})
 	return reason
 }
 
@@ -194,23 +235,11 @@ func parseRBLFilter(s string) (*rblFilter, error) {
 		rest = s[1 : len(s)-1]
 	}
 	for i := range f {
-		var part string
-		if strings.HasPrefix(rest, "[") {
-			end := strings.IndexByte(rest, ']')
-			if end < 0 {
-				return nil, fmt.Errorf("missing ']' in %q", s)
-			}
-			part, rest = rest[1:end], rest[end+1:]
-		} else if j := strings.IndexByte(rest, '.'); j >= 0 {
-			part, rest = rest[:j], rest[j:]
-		} else {
-			part, rest = rest, ""
-		}
-		ranges, err := parseOctets(part)
+		ranges, after, err := parseField(rest)
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", s, err)
 		}
-		f[i] = ranges
+		f[i], rest = ranges, after
 		if i < 3 {
 			if !strings.HasPrefix(rest, ".") {
 				return nil, fmt.Errorf("%q: want four octets", s)
@@ -240,21 +269,44 @@ func closing(s string) int {
 	return -1
 }
 
-func parseOctets(s string) ([]octetRange, error) {
-	var out []octetRange
-	for _, part := range strings.Split(s, ";") {
+// parseField reads a number or "[...]" off the front of s.
+func parseField(s string) (ranges []octetRange, rest string, err error) {
+	if !strings.HasPrefix(s, "[") {
+		n := 0
+		for n < len(s) && '0' <= s[n] && s[n] <= '9' {
+			n++
+		}
+		v, err := octet(s[:n])
+		return []octetRange{{v, v}}, s[n:], err
+	}
+	inside, rest, ok := strings.Cut(s[1:], "]")
+	if !ok {
+		return nil, "", errors.New("missing ']'")
+	}
+	for _, part := range strings.Split(inside, ";") {
 		lo, hi, isRange := strings.Cut(part, "..")
 		if !isRange {
 			hi = lo
 		}
-		l, err1 := strconv.Atoi(lo)
-		h, err2 := strconv.Atoi(hi)
-		if err1 != nil || err2 != nil || l < 0 || h > 255 || l > h {
-			return nil, fmt.Errorf("bad octet %q", part)
+		l, err1 := octet(lo)
+		h, err2 := octet(hi)
+		if err := cmp.Or(err1, err2); err != nil {
+			return nil, "", err
 		}
-		out = append(out, octetRange{l, h})
+		if l > h {
+			return nil, "", fmt.Errorf("range %q ends before it begins", part)
+		}
+		ranges = append(ranges, octetRange{l, h})
 	}
-	return out, nil
+	return ranges, rest, nil
+}
+
+func octet(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if !isDigits(s) || err != nil || n > 255 {
+		return 0, fmt.Errorf("%q is no number from 0 to 255", s)
+	}
+	return n, nil
 }
 
 func (f *rblFilter) match(addr string) bool {

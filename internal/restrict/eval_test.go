@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/dns"
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
 	"sekisho/internal/restrict"
@@ -83,6 +84,65 @@ a.test.rhsbl.test A 127.0.0.2
 host.test.rhsbl.test A 127.0.0.2
 2.2.0.192.wl.test A 127.0.0.2
 4.2.0.192.wl.test SERVFAIL
+1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.9.b.d.0.1.0.0.2.rbl.test A 127.0.0.2
+15.2.0.192.rbl.test A 127.0.0.3
+15.2.0.192.rbl.test A 127.0.1.4
+15.2.0.192.rbl.test TXT "one"
+15.2.0.192.rbl.test TXT "two"
+servfail.rhsbl.test SERVFAIL
+servfail.test.rhsbl.test SERVFAIL
+16.2.0.192.rbl.test A 127.0.0.2
+16.2.0.192.rbl.test TXT "it's (listed); see: <http://rbl.test/> 100%"
+16.2.0.192.wrong.rbl.test A 127.0.0.2
+16.2.0.192.status.rbl.test A 127.0.0.2
+16.2.0.192.bare.rbl.test A 127.0.0.2
+16.2.0.192.closing.rbl.test A 127.0.0.2
+# servers behind names
+mxbad.test MX 10 mx.bad.test
+mx.bad.test A 192.0.2.66
+nsbad.test NS ns.bad.test
+ns.bad.test A 192.0.2.67
+host.nsbad.test A 192.0.2.1
+abad.test A 192.0.2.66
+abad.test AAAA 2001:db8:1::66
+mxaddr.test MX 10 192.0.2.66
+two.test MX 10 mx.good.test
+two.test MX 20 mx.bad.test
+two.test NS ns.good.test
+two.test NS ns.bad.test
+mx.good.test A 192.0.2.10
+ns.good.test A 192.0.2.11
+good.test MX 10 mx.good.test
+good.test NS ns.good.test
+good.test A 192.0.2.12
+gone.test MX 10 mx.gone.test
+gone.test MX 20 mx.bad.test
+hostfail.test MX 10 servfail.test
+hostfail.test NS servfail.test
+xn--bcher-kva.test MX 10 mx.bad.test
+# backups
+primary.test MX 10 local.test
+backup.test MX 10 mx.good.test
+backup.test MX 20 local.test
+byaddress.test MX 10 mx.good.test
+byaddress.test MX 20 mx.ours.test
+mx.ours.test A 127.0.0.1
+stranger.test MX 10 mx.good.test
+stranger.test MX 20 mx.bad.test
+only.test MX 10 mx.good.test
+unclear.test MX 10 mx.good.test
+unclear.test MX 20 servfail.test
+nowhere.test MX 10 nx.test
+nowhere.test MX 20 local.test
+mxfiltered.test MX 10 filtered.good.test
+half.test MX 10 filtered.good.test
+half.test MX 20 mx.bad.test
+half.test A 192.0.2.99
+onlya.test A 192.0.2.99
+filtered.rbl.test A 127.0.0.99
+9.2.0.192.rbl.test A 127.0.0.99
+8.2.0.192.rbl.test A 127.0.0.2
+8.2.0.192.rbl.test TXT "filtered"
 `
 
 // bench is a configuration with a scripted world.
@@ -95,7 +155,11 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	z, err := zone.Parse("zone", strings.NewReader(benchZone))
+	var many strings.Builder
+	for i := range 101 {
+		fmt.Fprintf(&many, "many.test A 10.0.0.%d\n", i)
+	}
+	z, err := zone.Parse("zone", strings.NewReader(benchZone+many.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +193,7 @@ func (w *bench) configure(t testing.TB, main string) string {
 
 func (w *bench) session() *evidence.Session {
 	return evidence.NewSession(context.Background(), &evidence.World{
-		Query: w.zone.Query, Lookup: w.site.Tables.Lookup, Clock: clock.System{},
+		Query: w.zone.Query, Host: dns.NewSystem(w.zone.Query, "").Host, Lookup: w.site.Tables.Lookup, Clock: clock.System{},
 	})
 }
 

@@ -76,13 +76,16 @@ func evalUnknownHelo(r *run, c call) status {
 	}
 	worst := evidence.NotFound
 	for _, typ := range [...]string{"A", "AAAA", "MX"} {
-		st := r.lookupName(r.f.HeloName, typ)
+		st := r.queryDNS(r.f.HeloName, typ).Status
 		if st == evidence.Found {
 			return dunno
 		}
 		worst = worse(worst, st)
 	}
 	switch {
+	case worst == filtered:
+		r.warnf("%s: address or MX lookup error: DNS reply filter drops all results", r.f.HeloName)
+		return dunno
 	case worst == nullMX:
 		return dunno // a host that takes no mail may send some
 	case retry(worst):
@@ -103,6 +106,8 @@ func notFoundText(s evidence.Status, what string) string {
 func worse(a, b evidence.Status) evidence.Status {
 	rank := func(s evidence.Status) int {
 		switch {
+		case s == filtered:
+			return 5
 		case retry(s):
 			return 4
 		case s == evidence.Malformed:
@@ -122,7 +127,7 @@ func worse(a, b evidence.Status) evidence.Status {
 
 // retry reports whether a failure is what Postfix on glibc takes for "try
 // again": the C library does not tell a refusal from silence.
-func retry(s evidence.Status) bool { return s.Temporary() || s == evidence.Refused }
+func retry(s evidence.Status) bool { return s.Temporary() || s == evidence.Refused || s == badFilter }
 
 // trimDot drops one final dot, but none of two.
 func trimDot(s string) string {

@@ -1,5 +1,7 @@
 package restrict
 
+import "strings"
+
 // argKind is what follows a restriction's name.
 type argKind uint8
 
@@ -32,7 +34,7 @@ func Names() []string {
 
 // lookupBuiltin finds a restriction by its lower-case name.
 func lookupBuiltin(name string) (builtin, bool) {
-	for _, group := range []func(string) builtin{genericNamed, clientNamed, heloNamed, senderNamed, recipientNamed} {
+	for _, group := range []func(string) builtin{genericNamed, clientNamed, heloNamed, senderNamed, recipientNamed, serverNamed} {
 		if b := group(name); b.eval != nil {
 			return b, true
 		}
@@ -158,6 +160,8 @@ func recipientNamed(name string) builtin {
 		return builtin{name, argNone, evalRejectUnauthDestination}
 	case "defer_unauth_destination":
 		return builtin{name, argNone, evalDeferUnauthDestination}
+	case "permit_mx_backup":
+		return builtin{name, argNone, evalPermitMXBackup}
 	case "reject_unknown_recipient_domain":
 		return builtin{name, argNone, evalUnknownRecipientDomain}
 	case "reject_non_fqdn_recipient":
@@ -168,6 +172,35 @@ func recipientNamed(name string) builtin {
 		return builtin{name, argNone, evalMultiRecipientBounce}
 	case "reject_rhsbl_recipient":
 		return builtin{name, argDomain, evalRHSBLRecipient}
+	}
+	return builtin{}
+}
+
+// serverNamed finds the restrictions that look up the servers behind a name.
+func serverNamed(name string) builtin {
+	var of func(*run) subject
+	what, ok := strings.CutSuffix(name, "_access")
+	i := strings.LastIndexByte(what, '_')
+	if !ok || i < 0 {
+		return builtin{}
+	}
+	switch what[:i] {
+	case "check_client":
+		of = clientSubject
+	case "check_reverse_client_hostname":
+		of = reverseSubject
+	case "check_helo":
+		of = heloSubject
+	case "check_sender":
+		of = senderSubject
+	case "check_recipient":
+		of = recipientSubject
+	default:
+		return builtin{}
+	}
+	switch what[i:] {
+	case "_a", "_mx", "_ns":
+		return builtin{name, argTable, serverAccess(of, strings.ToUpper(what[i+1:]))}
 	}
 	return builtin{}
 }

@@ -109,8 +109,11 @@ func TestProperties(t *testing.T) {
 		seed := rapid.Uint64().Draw(rt, "answers")
 		query := answers(seed)
 		src := evidence.SourceFunc(func(q evidence.Question) evidence.Answer {
-			if q.Kind == evidence.DNS {
+			switch q.Kind {
+			case evidence.DNS:
 				return evidence.FromDNS(query(q.Arg, q.Name))
+			case evidence.Host:
+				return evidence.FromDNS(dns.NewSystem(asking(query), "").Host(background, q.Arg, strings.Fields(q.Name)...))
 			}
 			return w.session().Ask(q)
 		})
@@ -135,7 +138,9 @@ func TestProperties(t *testing.T) {
 
 // decide asks in parallel.
 func decide(w *bench, p *restrict.Program, stage restrict.Stage, f *mail.Facts, query func(name, typ string) dns.Answer) restrict.Outcome {
-	world := evidence.World{Lookup: w.site.Tables.Lookup, Clock: fixed, Query: asking(query)}
+	world := evidence.World{
+		Lookup: w.site.Tables.Lookup, Clock: fixed, Query: asking(query), Host: dns.NewSystem(asking(query), "").Host,
+	}
 	return p.Decide(stage, f, evidence.NewSession(background, &world), restrict.Carry{})
 }
 

@@ -35,19 +35,9 @@ func (r *run) rblReject(c call, reason, what, class string) status {
 // rblTemplate looks a list up as it is written, then without its filter.
 func (r *run) rblTemplate(it *item) (template string, failed bool) {
 	for _, key := range [...]string{it.arg, it.domain} {
-		for _, m := range r.p.set.rblReplyMaps {
-			a := r.Ask(evidence.Question{Kind: evidence.Table, Name: m, Arg: key})
-			switch {
-			case a.Status == evidence.Found && a.Value != "":
-				return a.Value, false
-			case a.Status == evidence.Found:
-				r.warnf("rbl_reply_maps lookup of %s returns an empty string result", key)
-				r.warnf("rbl_reply_maps should return NO RESULT in case of NOT FOUND")
-				return "", true
-			case a.Status != evidence.NotFound:
-				r.warnf("%s lookup error for \"%s\"", m, key)
-				return "", true
-			}
+		template, found, failed := r.findExact(r.p.set.rblReplyMaps, "rbl_reply_maps", key)
+		if found || failed {
+			return template, failed
 		}
 		if it.arg == it.domain {
 			break

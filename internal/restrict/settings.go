@@ -43,6 +43,9 @@ type settings struct {
 	virtualAliasMaps, virtualMailboxMaps                       []string
 	localRecipientMaps, relayRecipientMaps                     []string
 	senderLoginMaps, rblReplyMaps, relayCertificates           []string
+	dnsReplyFilter                                             []string
+
+	families string // of inet_protocols, as evidence.Host wants them
 
 	logPermits *matchlist.List // smtpd_log_access_permit_actions; nil: none
 }
@@ -77,6 +80,7 @@ func readSettings(cfg *config.Config) settings {
 		stress:             cfg.Str("stress"),
 		compatibilityLevel: cfg.Str("compatibility_level"),
 		mailVersion:        cfg.Str("mail_version"),
+		families:           readFamilies(cfg.List("inet_protocols")),
 	}
 	s.readCodes(cfg)
 	s.readMaps(cfg)
@@ -119,11 +123,24 @@ func (s *settings) readMaps(cfg *config.Config) {
 		"smtpd_sender_login_maps":  &s.senderLoginMaps,
 		"rbl_reply_maps":           &s.rblReplyMaps,
 		"relay_clientcerts":        &s.relayCertificates,
+		"smtpd_dns_reply_filter":   &s.dnsReplyFilter,
 	} {
 		for _, it := range cfg.List(name) {
 			*maps = append(*maps, it.Text)
 		}
 	}
+}
+
+// readFamilies turns inet_protocols into record types, none for both families.
+func readFamilies(protocols []config.Item) string {
+	four, six := contains(protocols, "ipv4"), contains(protocols, "ipv6")
+	switch {
+	case four && !six:
+		return "A"
+	case six && !four:
+		return "AAAA"
+	}
+	return ""
 }
 
 func readTempfail(cfg *config.Config, name string) tempfailAction {

@@ -39,6 +39,8 @@ type run struct {
 	recipRcpt   bool       // reject_unlisted_recipient has run for this recipient
 	warned      mail.Reply // what warn_if_reject just kept from being a refusal; for the trace
 	resolved    []resolved
+	listings    []listing // what DNS lists answered
+	reasons     []listing // and their explanations
 	trace       *tracer
 }
 

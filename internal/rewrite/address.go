@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 
 	"sekisho/internal/mail"
@@ -114,7 +115,9 @@ func stripRoute(ts []mail.Token) []mail.Token {
 // percent hack, or from myorigin.
 func (r *Resolver) qualify(ts []mail.Token) []mail.Token {
 	if r.o.SwapBangpath {
-		if i := first(ts, '!'); i >= 0 {
+		if i := first(ts, '!'); i == 0 {
+			return join(tight(ts[1:]), op("@"))
+		} else if i > 0 {
 			return join(ts[i+1:], op("@"), ts[:i])
 		}
 	}
@@ -127,6 +130,15 @@ func (r *Resolver) qualify(ts []mail.Token) []mail.Token {
 		return ts
 	}
 	return join(ts, op("@"), mail.ScanAddress(r.o.Myorigin))
+}
+
+// tight is how the words after a first "!" go on: without blanks between them.
+func tight(ts []mail.Token) []mail.Token {
+	ts = slices.Clone(ts)
+	for i := range ts {
+		ts[i].Tight = true
+	}
+	return ts
 }
 
 func op(c string) []mail.Token { return []mail.Token{{Kind: mail.Operator, Text: c}} }

@@ -27,6 +27,7 @@ func Compile(cfg *config.Config, w World) (*Resolver, error) {
 		AppendDotMydomain:     cfg.Bool("append_dot_mydomain"),
 		ResolveNullDomain:     cfg.Bool("resolve_null_domain"),
 		ResolveNumeric:        cfg.Bool("resolve_numeric_domain"),
+		SMTPUTF8:              cfg.Bool("smtputf8_enable"),
 		AllowMinUser:          cfg.Bool("allow_min_user"),
 		RecipientDelimiter:    cfg.Str("recipient_delimiter"),
 		OwnerRequestSpecial:   cfg.Bool("owner_request_special"),
@@ -79,6 +80,7 @@ func (c *compiler) list(param string) *matchlist.List {
 	}
 	l, err := matchlist.Parse(param, items, matchlist.Options{
 		Parent:   c.has("parent_domain_matches_subdomains", param),
+		Octets:   !c.cfg.Bool("smtputf8_enable"),
 		Partial:  c.w.Partial,
 		ReadFile: c.w.ReadFile,
 	})

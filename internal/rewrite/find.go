@@ -3,6 +3,7 @@ package rewrite
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
@@ -160,7 +161,7 @@ func (s *search) domain(name string) bool {
 // try asks the tables for one key. Tables that see only whole keys are left
 // out of partial ones.
 func (s *search) try(key string, full bool) bool {
-	if key == "" {
+	if key == "" || s.r.o.SMTPUTF8 && !utf8.ValidString(key) {
 		return false
 	}
 	for _, m := range s.maps {

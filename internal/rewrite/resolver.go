@@ -34,6 +34,7 @@ type Options struct {
 	AppendDotMydomain                    bool
 	ResolveNullDomain, ResolveNumeric    bool
 	AllowMinUser                         bool
+	SMTPUTF8                             bool // smtputf8_enable: domains may have U-labels
 	RecipientDelimiter                   string
 	OwnerRequestSpecial                  bool
 	NoAppendAtMyorigin                   bool // append_at_myorigin = no
@@ -106,7 +107,7 @@ func (r *Resolver) Resolve(src evidence.Source, sender, addr string) Resolved {
 	if !s.out.Failed {
 		s.route(domain)
 	}
-	if !r.o.AllowMinUser && strings.HasPrefix(s.out.Recipient, "-") {
+	if !s.out.Failed && !r.o.AllowMinUser && strings.HasPrefix(s.out.Recipient, "-") {
 		s.out.Invalid = true
 	}
 	return s.out
@@ -209,9 +210,9 @@ func (s *resolution) recipientDomain() string {
 	switch {
 	case strings.HasPrefix(domain, "["):
 		s.out.Invalid = !isLiteral(domain)
-	case !utf8.ValidString(s.out.Recipient):
+	case s.r.o.SMTPUTF8 && !utf8.ValidString(s.out.Recipient):
 		s.out.Invalid = true
-	case mail.ValidHostname(mail.ASCIIDomain(domain)):
+	case s.r.validDomain(domain):
 	case s.r.o.ResolveNumeric && mail.ValidHostAddr(domain):
 		domain = "[" + domain + "]"
 		s.out.Recipient = local + "@" + domain
@@ -220,6 +221,13 @@ func (s *resolution) recipientDomain() string {
 		s.out.Invalid = true
 	}
 	return domain
+}
+
+func (r *Resolver) validDomain(domain string) bool {
+	if r.o.SMTPUTF8 {
+		domain = mail.ASCIIDomain(domain)
+	}
+	return mail.ValidHostname(domain)
 }
 
 // isLiteral reports whether s is an address literal, brackets included.
@@ -255,6 +263,14 @@ func (s *resolution) isLocal(domain string) (ours, failed bool) {
 	}
 	addr, err := netip.ParseAddr(bare)
 	return err == nil && slices.Contains(s.r.own, addr), false
+}
+
+// Local reports whether a domain is in mydestination or is the literal of one of
+// our addresses.
+func (r *Resolver) Local(src evidence.Source, domain string) (ours, failed bool, warnings []string) {
+	s := resolution{r: r, src: src}
+	ours, failed = s.isLocal(domain)
+	return ours, failed, s.out.Warnings
 }
 
 // classify finds the class and its transport.
@@ -361,7 +377,7 @@ func (s *resolution) bySender(maps []string, null string) string {
 	if len(maps) == 0 || s.out.Failed {
 		return ""
 	}
-	sender := s.r.Rewrite(s.sender)
+	sender := s.sender
 	if sender == "" {
 		sender = null
 	}

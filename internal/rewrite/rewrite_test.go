@@ -192,3 +192,28 @@ func FuzzResolve(f *testing.F) {
 		}
 	})
 }
+
+// TestRewriteExternal tells apart what only the external form has.
+func TestRewriteExternal(t *testing.T) {
+	r := configure(t, "")
+	for in, want := range map[string]string{
+		"":          `""`,
+		"a b":       `"a b"@ours.test`,
+		"x!a \\<b":  `"a <b"@x`,
+		"!a,\\<b c": `"a,<bc"@`, // nothing before "!": no blanks
+		`"a"."b"@c`: "a.b@c",
+	} {
+		if got := r.RewriteExternal(in); got != want {
+			t.Errorf("%s becomes %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestOctets: no table has a key that is no UTF-8, unless SMTPUTF8 is off.
+func TestOctets(t *testing.T) {
+	for text, asked := range map[string]bool{"": false, "smtputf8_enable = no": true} {
+		if m := configure(t, text).Find(tables{}, []string{"broken:"}, "\xff"); m.Failed != asked {
+			t.Errorf("%q: %+v", text, m)
+		}
+	}
+}

@@ -81,7 +81,8 @@ func (c *compiler) service(e config.Service) Service {
 	v.Mynetworks = c.mynetworks(v.Config, alone)
 	var bad []restrict.Problem
 	v.Program, bad = restrict.Compile(v.Config, restrict.World{
-		Resolver: c.Resolver, Mynetworks: v.Mynetworks, OwnAddresses: c.Own, Partial: c.partial,
+		Resolver: c.Resolver, Mynetworks: v.Mynetworks, BackupNetworks: c.backupNetworks(v.Config, alone),
+		OwnAddresses: c.Own, Partial: c.partial,
 	})
 	// With services to serve, what main.cf alone says need not be able to stand.
 	if e.Name == "" && c.servesAny() {
@@ -106,16 +107,31 @@ func (c *compiler) servesAny() bool {
 }
 
 func (c *compiler) mynetworks(cfg *config.Config, service string) *matchlist.List {
-	l, err := rewrite.MatchList(cfg, c.world(), "mynetworks")
+	return c.networks(cfg, "mynetworks", "until then every client gets 451", service)
+}
+
+// backupNetworks reads permit_mx_backup_networks; nil means that it is empty.
+func (c *compiler) backupNetworks(cfg *config.Config, service string) *matchlist.List {
+	const param = "permit_mx_backup_networks"
+	if len(cfg.List(param)) == 0 {
+		return nil
+	}
+	return c.networks(cfg, param, "until then permit_mx_backup permits nobody", service)
+}
+
+// networks reads a match list of networks. consequence is what its problems
+// lead to.
+func (c *compiler) networks(cfg *config.Config, param, consequence, service string) *matchlist.List {
+	l, err := rewrite.MatchList(cfg, c.world(), param)
 	if err != nil {
 		c.errors(err, service)
-		l, _ = matchlist.Parse("mynetworks", nil, matchlist.Options{})
+		l, _ = matchlist.Parse(param, nil, matchlist.Options{})
 	}
 	for _, text := range l.Problems() {
 		pos, what := splitPos(text)
-		c.problem(Problem{Pos: pos, What: what, Mend: "until then every client gets 451", Service: service, Fatal: true})
+		c.problem(Problem{Pos: pos, What: what, Mend: consequence, Service: service, Fatal: true})
 	}
-	c.open(l.Tables(), "mynetworks", service)
+	c.open(l.Tables(), param, service)
 	return l
 }
 
@@ -129,7 +145,7 @@ var tableParams = []string{
 	"sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps",
 	"sender_bcc_maps", "recipient_bcc_maps",
 	"header_checks", "mime_header_checks", "nested_header_checks", "body_checks",
-	"smtpd_sender_login_maps", "smtpd_command_filter", "rbl_reply_maps",
+	"smtpd_sender_login_maps", "smtpd_command_filter", "rbl_reply_maps", "smtpd_dns_reply_filter",
 	"smtpd_discard_ehlo_keyword_address_maps", "tls_server_sni_maps",
 	"relay_clientcerts", "smtpd_reject_footer_maps", "smtpd_reject_filter_maps",
 }

@@ -185,5 +185,6 @@ func newTables(cfg *config.Config, o Options) *table.Set {
 		Aliases:     append(cfg.Strings("alias_maps"), cfg.Strings("alias_database")...),
 		Env:         os.LookupEnv,
 		Param:       cfg.Str,
+		SocketDir:   cfg.Str("queue_directory"),
 	})
 }

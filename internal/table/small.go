@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -225,4 +226,32 @@ func (m *members) Close() error {
 		errs = append(errs, t.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// debugged says in the log what each lookup of a table came to.
+type debugged struct {
+	Table
+	name string
+	log  *slog.Logger
+}
+
+func (s *Set) openDebug(name string, depth int) (Table, error) {
+	t, err := s.open(name, depth+1)
+	if err != nil {
+		return nil, err
+	}
+	return debugged{t, name, s.o.Log}, nil
+}
+
+func (d debugged) Lookup(key string) (string, bool, error) {
+	value, found, err := d.Table.Lookup(key)
+	result := value
+	switch {
+	case err != nil:
+		result = "error"
+	case !found:
+		result = "not_found"
+	}
+	d.log.Info(fmt.Sprintf("%s lookup: \"%s\" = \"%s\"", d.name, key, result))
+	return value, found, err
 }

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
-	"sekisho/internal/config"
 	"sekisho/internal/sqldb"
 )
 
@@ -24,7 +22,7 @@ type sqlTable struct {
 // openSQLite reads the table's file, or parameters of main.cf that begin with
 // the table's name, and prepares the query.
 func (s *Set) openSQLite(name string, depth int) (Table, error) {
-	get, err := s.sqlParams(name)
+	get, err := s.settings(name)
 	if err != nil {
 		return nil, err
 	}
@@ -48,19 +46,6 @@ func (s *Set) openSQLite(name string, depth int) (Table, error) {
 		return nil, errors.Join(fmt.Errorf("query %q: %w", c.query.SQL, err), db.Close())
 	}
 	return &sqlTable{c, db, stmt}, nil
-}
-
-// sqlParams reads the table's file; a name that is no path stands before
-// parameters of main.cf.
-func (s *Set) sqlParams(name string) (func(string) string, error) {
-	if !strings.HasPrefix(name, "/") && !strings.HasPrefix(name, ".") {
-		return func(p string) string { return s.o.Param(name + "_" + p) }, nil
-	}
-	m, err := config.ReadSettings(s.path(name))
-	if err != nil {
-		return nil, err
-	}
-	return func(p string) string { return m[p] }, nil
 }
 
 func (t *sqlTable) Lookup(key string) (string, bool, error) {

@@ -83,6 +83,11 @@ func checkTemplate(t string) error {
 // upper case ones and %1 to %9 by parts of key. ok is false when a part is
 // missing: the query or the result is then left out.
 func expandTemplate(t, value, key string) (s string, ok bool) {
+	return expandQuoted(t, value, key, func(part string) string { return part })
+}
+
+// expandQuoted is expandTemplate for places where the parts have to be quoted.
+func expandQuoted(t, value, key string, quote func(string) string) (s string, ok bool) {
 	var b strings.Builder
 	for i := 0; i < len(t); i++ {
 		if t[i] != '%' || i+1 == len(t) {
@@ -90,11 +95,15 @@ func expandTemplate(t, value, key string) (s string, ok bool) {
 			continue
 		}
 		i++
+		if t[i] == '%' {
+			b.WriteByte('%')
+			continue
+		}
 		part, ok := templatePart(t[i], value, key)
 		if !ok {
 			return "", false
 		}
-		b.WriteString(part)
+		b.WriteString(quote(part))
 	}
 	return b.String(), true
 }
@@ -106,8 +115,6 @@ func templatePart(c byte, value, key string) (string, bool) {
 	}
 	local, domain, _ := mail.SplitAddress(from)
 	switch c {
-	case '%':
-		return "%", true
 	case 's', 'S':
 		return from, true
 	case 'u', 'U':

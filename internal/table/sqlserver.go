@@ -25,7 +25,7 @@ type serverTable struct {
 // openServer reads the table's file, or parameters of main.cf that begin with
 // the table's name. It makes no connection.
 func (s *Set) openServer(engine, name string, depth int) (Table, error) {
-	get, err := s.sqlParams(name)
+	get, err := s.settings(name)
 	if err != nil {
 		return nil, err
 	}
@@ -40,13 +40,6 @@ func (s *Set) openServer(engine, name string, depth int) (Table, error) {
 	}
 	t.servers, err = s.database(engine, get)
 	return t, err
-}
-
-func yesNo(v string) (bool, error) {
-	if v != "yes" && v != "no" {
-		return false, fmt.Errorf("%q is neither yes nor no", v)
-	}
-	return v == "yes", nil
 }
 
 // database returns the connections of the database that a table's file

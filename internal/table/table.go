@@ -19,6 +19,8 @@ import (
 
 	"sekisho/internal/clock"
 	"sekisho/internal/sqldb"
+	"sekisho/internal/table/ldap"
+	"sekisho/internal/table/socket"
 )
 
 // Table is one lookup table. Implementations are safe for concurrent use. An
@@ -45,8 +47,11 @@ type Options struct {
 	DefaultType string
 	// Env answers environ: tables.
 	Env func(name string) (string, bool)
-	// Param returns a main.cf parameter, for SQL tables configured there.
+	// Param returns a main.cf parameter, for tables configured there.
 	Param func(name string) string
+	// SocketDir is where relative names of sockets begin (queue_directory);
+	// empty means the working directory.
+	SocketDir string
 }
 
 // Set holds open tables by their specification, each opened once. It is safe
@@ -56,11 +61,21 @@ type Set struct {
 	mu        sync.RWMutex
 	tables    map[string]Table
 	databases map[sqldb.Settings]*sqldb.Servers
+	pools     map[socket.Server]*socket.Pool
+	// directories are those of LDAP.
+	directories map[ldap.Server]*ldap.Directory
 }
 
 // NewSet returns an empty set.
 func NewSet(o Options) *Set {
-	return &Set{o: o, tables: make(map[string]Table), databases: make(map[sqldb.Settings]*sqldb.Servers)}
+	s := &Set{o: o}
+	s.clear()
+	return s
+}
+
+func (s *Set) clear() {
+	s.tables, s.databases = make(map[string]Table), make(map[sqldb.Settings]*sqldb.Servers)
+	s.pools, s.directories = make(map[socket.Server]*socket.Pool), make(map[ldap.Server]*ldap.Directory)
 }
 
 // Open opens a table if it is not open yet. The error is an *OpenError, or
@@ -130,7 +145,13 @@ func (s *Set) Close() error {
 	for _, d := range s.databases {
 		errs = append(errs, d.Close())
 	}
-	s.tables, s.databases = make(map[string]Table), make(map[sqldb.Settings]*sqldb.Servers)
+	for _, p := range s.pools {
+		errs = append(errs, p.Close())
+	}
+	for _, d := range s.directories {
+		errs = append(errs, d.Close())
+	}
+	s.clear()
 	return errors.Join(errs...)
 }
 
@@ -232,6 +253,18 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 		return s.openSQLite(name, depth)
 	case sqldb.MySQL, sqldb.PostgreSQL:
 		return s.openServer(typ, name, depth)
+	case "ldap":
+		return s.openLDAP(name, depth)
+	case "tcp":
+		return s.openTCP(name)
+	case "socketmap":
+		return s.openSocketmap(name)
+	case "memcache":
+		return s.openMemcache(name, depth)
+	case "internal":
+		return inline{}, nil // Postfix's daemons write to theirs; from outside they are empty
+	case "debug":
+		return s.openDebug(name, depth)
 	}
 	return nil, UnknownTypeError(typ)
 }
@@ -239,8 +272,9 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 // Types lists the table types that can be opened.
 func Types() []string {
 	return []string{
-		"btree", "cdb", "cidr", "environ", "fail", "hash", "inline", "lmdb", "mysql", "nis", "pcre", "pgsql", "pipemap",
-		"proxy", "randmap", "regexp", "sqlite", "static", "texthash", "unionmap", "unix",
+		"btree", "cdb", "cidr", "dbm", "debug", "environ", "fail", "hash", "inline", "internal", "ldap", "lmdb", "memcache",
+		"mysql", "nis", "pcre", "pgsql", "pipemap", "proxy", "randmap", "regexp", "sdbm", "socketmap", "sqlite", "static",
+		"tcp", "texthash", "unionmap", "unix",
 	}
 }
 
@@ -257,6 +291,8 @@ func (s *Set) path(name string) string {
 func Partial(spec string) bool {
 	typ, name := Split(spec, "hash")
 	switch typ {
+	case "debug":
+		return Partial(name)
 	case "regexp", "pcre", "cidr", "tcp", "socketmap", "randmap", "fail":
 		return false
 	case "unionmap", "pipemap":

@@ -1,0 +1,110 @@
+//go:build linux
+
+package addresses
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"sekisho/conformance/sandbox"
+)
+
+const role = "addresses-postfix"
+
+func TestMain(m *testing.M) {
+	if sandbox.Role() == role {
+		if err := sandbox.Serve((&worker{}).handle); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// request brings Postfix up when it has files, else it asks service's
+// trivial-rewrite or cleanup.
+type request struct {
+	Files     map[string][]byte // below /etc/postfix
+	Service   string
+	Questions []question
+}
+
+type reply struct {
+	Answers [][]attr
+}
+
+type worker struct{ up bool }
+
+func (w *worker) handle(r request) (reply, error) {
+	if !w.up {
+		w.up = true
+		return reply{}, w.start(r.Files)
+	}
+	var rep reply
+	var err error
+	if len(r.Questions) > 0 {
+		rep.Answers, err = ask("/var/spool/postfix/private/"+r.Service, r.Questions)
+	}
+	return rep, err
+}
+
+// start runs Postfix with empty directories of its own.
+func (w *worker) start(files map[string][]byte) error {
+	if err := sandbox.Isolate(); err != nil {
+		return err
+	}
+	for _, pattern := range []string{"dynamicmaps.cf*", "postfix-files*", "dynamicmaps.cf.d/*"} {
+		found, _ := filepath.Glob("/etc/postfix/" + pattern)
+		for _, f := range found {
+			if b, err := os.ReadFile(f); err == nil {
+				rel, _ := filepath.Rel("/etc/postfix", f)
+				files[rel] = b
+			}
+		}
+	}
+	for _, dir := range []string{"/etc/postfix", "/var/spool/postfix", "/var/lib/postfix", "/var/log", "/run"} {
+		if err := sandbox.Empty(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for name, text := range files {
+		path := filepath.Join("/etc/postfix", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return launch()
+}
+
+func launch() error {
+	owner, err := user.Lookup("postfix")
+	if err != nil {
+		return err
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	if err := os.Chown("/var/lib/postfix", uid, -1); err != nil {
+		return err
+	}
+	out, err := os.Create("/run/output") // a pipe would stay open as long as the daemons
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	c := exec.Command("postfix", "start")
+	c.Stdout, c.Stderr = out, out
+	if err := c.Run(); err != nil {
+		text, _ := os.ReadFile("/run/output")
+		log, _ := os.ReadFile("/var/log/mail.log")
+		return fmt.Errorf("postfix start: %w\n%s%s", err, text, log)
+	}
+	return nil
+}
