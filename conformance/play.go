@@ -3,7 +3,9 @@ package conformance
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -30,7 +32,11 @@ func play(script *Transcript) ([]Step, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	c := &client{conn: conn, lines: make(chan string, 1000), patience: patience}
+	secure, err := secured(conn, script.Cert)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{tcp: conn, conn: secure, lines: make(chan string, 1000), patience: patience}
 	c.said = append(c.said, early...)
 	go c.read()
 	if err := c.run(script.Steps[len(early):]); err != nil {
@@ -101,9 +107,43 @@ func joined(steps []Step) []byte {
 	return group
 }
 
+// stream is the connection of a client.
+type stream interface {
+	io.ReadWriter
+	CloseWrite() error
+}
+
+// secured is the connection itself, or TLS over it with a client certificate of
+// the site.
+func secured(conn *net.TCPConn, certificate string) (stream, error) {
+	if certificate == "" {
+		return conn, nil
+	}
+	config := &tls.Config{InsecureSkipVerify: true} // the server is not what is tested
+	if certificate != "none" {
+		pem, err := site.ReadFile("site/tls/" + certificate + ".pem")
+		if err != nil {
+			return nil, err
+		}
+		key, err := site.ReadFile("site/tls/" + certificate + ".key")
+		if err != nil {
+			return nil, err
+		}
+		c, err := tls.X509KeyPair(pem, key)
+		if err != nil {
+			return nil, err
+		}
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &c, nil // whether or not the server trusts whoever made it
+		}
+	}
+	return tls.Client(conn, config), nil
+}
+
 // client is the playing side of a dialogue.
 type client struct {
-	conn     *net.TCPConn
+	tcp      *net.TCPConn
+	conn     stream      // tcp, or TLS over it
 	lines    chan string // the server's lines; closed when the server closes
 	said     []Step
 	patience time.Duration
@@ -179,7 +219,7 @@ func (c *client) wantsContent() bool {
 
 func (c *client) send(steps []Step) error {
 	if steps[0].Kind == Pause {
-		if err := waitRead(c.conn); err != nil {
+		if err := waitRead(c.tcp); err != nil {
 			return err
 		}
 	}

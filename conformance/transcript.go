@@ -12,6 +12,8 @@ import (
 //	# DNS never answers                 what it is about, one line
 //	client 127.0.0.2                    the address the client comes from
 //	port 25                             the port it goes to
+//	certificate known                   if the client speaks TLS from the start:
+//	                                    its certificate, site/tls/known.pem; or none
 //	site strict                         if there is more than the site's main.cf,
 //	                                    where: site/variants/strict.cf
 //
@@ -29,6 +31,9 @@ import (
 //	| Return-Path: <a@sender.test>
 //	-- relayed 127.0.0.78               what the next hop was sent
 //	| MAIL FROM:<a@sender.test>
+//	-- policy                           what a policy service was told, a line a
+//	                                    request: attributes with a value, then
+//	                                    those that are not as before
 //	-- queue                            what stayed in the queue
 //	deferred from=<> rcpt=a@sender.test
 //
@@ -42,10 +47,12 @@ type Transcript struct {
 	Client  string
 	Port    int
 	Site    string // empty: the site as it is
+	Cert    string // empty: plaintext; a certificate's name or "none"
 	Steps   []Step
 	Log     []string
 	Files   []File
 	Relayed []File
+	Policy  []string
 	Queue   []string
 }
 
@@ -105,6 +112,8 @@ func (p *parser) line(line string) error {
 		p.t.Log = append(p.t.Log, line)
 	case "queue":
 		p.t.Queue = append(p.t.Queue, line)
+	case "policy":
+		p.t.Policy = append(p.t.Policy, line)
 	case "delivered":
 		return addLine(p.t.Files, line)
 	case "relayed":
@@ -117,7 +126,7 @@ func (p *parser) begin(header string) error {
 	section, label, _ := strings.Cut(header, " ")
 	p.section = section
 	switch section {
-	case "log", "queue":
+	case "log", "queue", "policy":
 	case "delivered":
 		p.t.Files = append(p.t.Files, File{Label: label})
 	case "relayed":
@@ -152,6 +161,8 @@ func (p *parser) dialogue(line string) (err error) {
 		t.Client = rest
 	case "site":
 		t.Site = rest
+	case "certificate":
+		t.Cert = rest
 	case "port":
 		t.Port, err = strconv.Atoi(rest)
 	case "S!":
@@ -185,6 +196,9 @@ func (t *Transcript) addText(mark, text string) error {
 func (t *Transcript) Format() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# %s\nclient %s\nport %d\n", t.About, t.Client, t.Port)
+	if t.Cert != "" {
+		fmt.Fprintf(&b, "certificate %s\n", t.Cert)
+	}
 	if t.Site != "" {
 		fmt.Fprintf(&b, "site %s\n", t.Site)
 	}
@@ -198,6 +212,9 @@ func (t *Transcript) Format() []byte {
 	}
 	formatFiles(&b, "delivered", t.Files)
 	formatFiles(&b, "relayed", t.Relayed)
+	if len(t.Policy) > 0 {
+		fmt.Fprintf(&b, "-- policy\n%s\n", strings.Join(t.Policy, "\n"))
+	}
 	if len(t.Queue) > 0 {
 		fmt.Fprintf(&b, "-- queue\n%s\n", strings.Join(t.Queue, "\n"))
 	}

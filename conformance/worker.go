@@ -47,7 +47,8 @@ type worker struct {
 	server server
 	log    *logFile
 	next   *nextHop
-	last   string // the dialogue before this one
+	policy *policyService // nil where nobody is to be asked
+	last   string         // the dialogue before this one
 }
 
 // Work is the life of a worker process: it becomes the machine the site runs on
@@ -99,6 +100,11 @@ func (w *worker) up() error {
 	if w.next, err = listenNextHop("127.0.0.78"); err != nil {
 		return err
 	}
+	if v := os.Getenv(siteVariable); v == policySite || v == tlsSite {
+		if w.policy, err = listenPolicy(); err != nil {
+			return err
+		}
+	}
 	if err := w.server.start(); err != nil {
 		log, _ := os.ReadFile(mailLog)
 		return fmt.Errorf("%w\n%s", err, log)
@@ -137,7 +143,7 @@ func (w *worker) dialogue(r request) (reply, error) {
 		log, _ := w.log.next()
 		return reply{}, fmt.Errorf("%w; said so far:\n%s", err, (&Transcript{Steps: said, Log: log}).Format())
 	}
-	seen := &Transcript{Name: script.Name, About: script.About, Client: script.Client, Port: script.Port, Site: script.Site, Steps: said}
+	seen := &Transcript{Name: script.Name, About: script.About, Client: script.Client, Port: script.Port, Cert: script.Cert, Site: script.Site, Steps: said}
 	if err := w.collect(seen); err != nil {
 		return reply{}, err
 	}
@@ -158,6 +164,9 @@ func (w *worker) collect(seen *Transcript) (err error) {
 	}
 	seen.Files = m.files(mail)
 	seen.Relayed = m.files(w.next.take())
+	if w.policy != nil {
+		seen.Policy = maskInstances(m.lines(w.policy.take()))
+	}
 	left, err := w.server.queue()
 	if err != nil {
 		return err

@@ -162,7 +162,7 @@ func timedOut(err error) bool {
 }
 
 // reason is what the C library says of an error; where the operating system has
-// nothing to say that is "Success".
+// nothing to say Postfix says "Application error".
 func reason(err error) string {
 	n, ok := number(err)
 	if !ok {
@@ -170,7 +170,7 @@ func reason(err error) string {
 	}
 	switch text := n.Error(); n {
 	case 0:
-		return "Success"
+		return "Application error"
 	default:
 		return strings.ToUpper(text[:1]) + text[1:]
 	}

@@ -123,10 +123,10 @@ func TestAnswers(t *testing.T) {
 		{"spaces and CR are kept", []string{"action= OK \r\n\n"}, " OK \r", ""},
 		{"empty action", []string{"action=\n\n"}, "", ""},
 		{"hung up once", []string{"!", "action=OK\n\n"}, "OK", ""},
-		{"hung up", []string{"!"}, "", "problem talking to server S: Success"},
+		{"hung up", []string{"!"}, "", "problem talking to server S: Application error"},
 		{"no action once", []string{"x=y\n\n", "action=OK\n\n"}, "OK", "missing attribute action in input from S"},
 		{"no action", []string{"\n"}, "", "missing attribute action in input from S\n" +
-			"missing attribute action in input from S\nproblem talking to server S: Success"},
+			"missing attribute action in input from S\nproblem talking to server S: Application error"},
 		{"no value", []string{"action\n\n", "action=OK\n\n"}, "OK", "missing value for string attribute action from S"},
 		{"name cut off", []string{"acti!", "action=OK\n\n"}, "OK", "premature end-of-input on S while reading input attribute name"},
 		{"value cut off", []string{"action=O!", "action=OK\n\n"}, "OK", "premature end-of-input on S while reading input attribute value"},
