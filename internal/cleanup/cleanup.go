@@ -5,6 +5,7 @@ import (
 
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
+	"sekisho/internal/deliver"
 	"sekisho/internal/maillog"
 	"sekisho/internal/matchlist"
 	"sekisho/internal/queue"
@@ -19,6 +20,9 @@ type World struct {
 	Queue      *queue.Queue
 	Clock      clock.Clock
 	Log        *slog.Logger // lines are logged as syslog_name/cleanup
+	// Verified is told the answer to an address probe that needs no delivery;
+	// see qmgr.Options.
+	Verified func(original, address string, r deliver.Result)
 }
 
 // Problem is a parameter that cannot be used, with the place where it is set.

@@ -13,6 +13,7 @@ import (
 
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
+	"sekisho/internal/deliver"
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
 	"sekisho/internal/maillog"
@@ -29,6 +30,8 @@ type site struct {
 	clk    *clock.Manual
 	log    bytes.Buffer
 	tables map[string]map[string]string // table, key; a nil map fails
+
+	verified []string // answers to address probes
 }
 
 const basics = `
@@ -64,12 +67,16 @@ func newSite(t *testing.T, mainCf string, tables map[string]map[string]string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, problems := New(cfg, World{Resolver: resolver, Lists: lists, Queue: s.q, Clock: s.clk, Log: log})
+	c, problems := New(cfg, World{Resolver: resolver, Lists: lists, Queue: s.q, Clock: s.clk, Log: log, Verified: s.verify})
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	s.c = c
 	return s
+}
+
+func (s *site) verify(original, address string, r deliver.Result) {
+	s.verified = append(s.verified, original+" ("+address+"): "+r.Status.String()+", "+r.Text)
 }
 
 // Ask answers from the site's tables.

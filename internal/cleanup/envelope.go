@@ -1,9 +1,11 @@
 package cleanup
 
 import (
+	"log/slog"
 	"net/netip"
 	"strings"
 
+	"sekisho/internal/deliver"
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
 )
@@ -98,6 +100,10 @@ func (m *Message) addRecipient(r mail.Recipient) {
 	list := []string{r.Address}
 	if m.maps && len(m.c.set.virtualAlias.maps) > 0 {
 		list = m.expand(r.Address)
+		if m.env.Probe && len(list) > 1 {
+			m.aliased(r)
+			return
+		}
 		if r.Notify&mail.NotifySuccess != 0 && (len(list) > 1 || list[0] != r.Address) {
 			m.env.Expanded = append(m.env.Expanded, r)
 			r.Notify = withoutSuccess(r.Notify)
@@ -109,6 +115,15 @@ func (m *Message) addRecipient(r mail.Recipient) {
 			m.env.Recipients = append(m.env.Recipients, r)
 		}
 	}
+}
+
+// aliased answers a probe for an alias of several addresses itself: they might
+// give different answers.
+func (m *Message) aliased(r mail.Recipient) {
+	result := deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "aliased to multiple recipients"}
+	now := m.c.world.Clock.Now()
+	m.c.log.LogAttrs(m.ctx, slog.LevelInfo, deliver.ProbeLine(m.env.QueueID, r, result, deliver.Times{Arrived: m.env.Arrived, Active: now, Done: now}, m.c.set.delayDigits, true))
+	m.c.world.Verified(r.Original, r.Address, result)
 }
 
 // withoutSuccess is how an alias passes NOTIFY on: the success is the alias's

@@ -40,8 +40,9 @@ type mapping struct {
 
 // settings are cleanup's own parameters, by their names in postconf(5).
 type settings struct {
-	myhostname string
-	longIDs    bool
+	myhostname  string
+	longIDs     bool
+	delayDigits int // of logged delays
 
 	headerChecks, mimeChecks, nestedChecks, bodyChecks tables
 	bodyChecksLimit                                    int64
@@ -123,7 +124,7 @@ func (r *reader) canonical(param, classes string) mapping {
 func (r *reader) settings(w World) settings {
 	c := r.cfg
 	s := settings{
-		myhostname: c.Str("myhostname"), longIDs: c.Bool("enable_long_queue_ids"),
+		myhostname: c.Str("myhostname"), longIDs: c.Bool("enable_long_queue_ids"), delayDigits: c.Int("delay_logging_resolution_limit"),
 		headerChecks: r.tables("header_checks"), mimeChecks: r.tables("mime_header_checks"),
 		nestedChecks: r.tables("nested_header_checks"), bodyChecks: r.tables("body_checks"),
 		bodyChecksLimit: int64(c.Int("body_checks_size_limit")),

@@ -42,6 +42,10 @@ func newJob(m *Manager, msg *queue.Message) *job {
 func (j *job) run(ctx, kill context.Context) {
 	j.m.log.Info(fmt.Sprintf("%s: from=<%s>, size=%d, nrcpt=%d (queue active)",
 		j.env.QueueID, mail.Quote(j.env.Sender), j.env.Size, len(j.pending())+j.env.Redirected))
+	if j.env.Probe {
+		j.m.probes.Add(1)
+		defer j.m.probes.Add(-1)
+	}
 	src := evidence.NewSession(kill, j.m.o.World)
 	batches := j.batches(src, j.pending())
 	j.open = len(batches)
@@ -52,6 +56,10 @@ func (j *job) run(ctx, kill context.Context) {
 	all.Wait()
 	if j.damaged != nil {
 		j.msg.SetAside(j.damaged)
+		return
+	}
+	if j.env.Probe {
+		j.finishProbe(kill)
 		return
 	}
 	j.finish(ctx, kill)
@@ -85,7 +93,7 @@ func (j *job) batch(ctx, kill context.Context, b *batch) {
 	defer m.slots.give(b.transport, t.Processes)
 	req := &deliver.Request{
 		QueueID: j.env.QueueID, Envelope: j.env, Recipients: b.recipients,
-		Nexthop: b.nexthop, Size: j.msg.Size(), Content: j.content,
+		Nexthop: b.nexthop, Size: j.msg.Size(), Content: j.content, Probe: j.env.Probe,
 	}
 	times := deliver.Times{Arrived: j.env.Arrived, Active: j.active, Handoff: m.o.Clock.Now()}
 	if !exists {
@@ -121,11 +129,11 @@ func (j *job) done(b *batch, t Transport, times deliver.Times, results []deliver
 	}
 	for i := range outcomes {
 		r := &outcomes[i]
-		if r.Status == deliver.Bounced && j.m.o.SoftBounce {
+		if r.Status == deliver.Bounced && j.m.o.SoftBounce && !j.env.Probe {
 			r.Status, r.DSN = deliver.Deferred, "4"+strings.TrimPrefix(r.DSN, "5")
 		}
 		r.Recipient = b.indexes[i]
-		j.m.logResult(t.Log, j.env.QueueID, b.recipients[i], *r, times)
+		j.logResult(t.Log, b.recipients[i], *r, times)
 	}
 	j.collect(outcomes)
 }
@@ -148,7 +156,7 @@ func (j *job) collect(outcomes []deliver.Result) {
 func (j *job) discarded(i int, to mail.Recipient) {
 	r := deliver.Result{Recipient: i, Status: deliver.Sent, DSN: "2.0.0", Relay: "none",
 		Text: "undeliverable postmaster notification discarded"}
-	j.m.logResult(j.m.log, j.env.QueueID, to, r,
+	j.logResult(j.m.log, to, r,
 		deliver.Times{Arrived: j.env.Arrived, Active: j.active, Done: j.m.o.Clock.Now()})
 	j.results[i] = r
 }

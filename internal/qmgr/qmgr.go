@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sekisho/internal/bounce"
@@ -43,7 +44,13 @@ type Options struct {
 	// be among them; without, their work is done under the name of the manager.
 	Transports map[string]Transport
 	Bouncer    *bounce.Bouncer
-	Clock      clock.Clock
+	// Probes resolves the recipients of address probes, as the parameters of
+	// address verification say. Verified is told what became of a probe's
+	// recipient, under the address that was asked for and under the one that
+	// this stands for; it is called when the probe has left the queue.
+	Probes   *rewrite.Resolver
+	Verified func(original, address string, r deliver.Result)
+	Clock    clock.Clock
 	// Log writes for all of syslog_name's daemons: the manager chooses
 	// SyslogName/qmgr and SyslogName/trivial-rewrite itself.
 	Log        *slog.Logger
@@ -57,7 +64,8 @@ type Manager struct {
 	log        *slog.Logger
 	rewriteLog *slog.Logger
 	slots      slots
-	missing    sync.Map // transports that do not exist and were warned about
+	missing    sync.Map     // transports that do not exist and were warned about
+	probes     atomic.Int64 // being delivered
 }
 
 // New returns a manager that does nothing until Run.
@@ -101,8 +109,12 @@ func (m *Manager) backoff(age time.Duration) time.Duration {
 }
 
 // logResult writes the line about one recipient in the name of the transport.
-func (m *Manager) logResult(log *slog.Logger, id string, to mail.Recipient, r deliver.Result, t deliver.Times) {
-	log.Info(deliver.LogLine(id, to, r, t, m.o.DelayDigits))
+func (j *job) logResult(log *slog.Logger, to mail.Recipient, r deliver.Result, t deliver.Times) {
+	line := deliver.LogLine(j.env.QueueID, to, r, t, j.m.o.DelayDigits)
+	if j.env.Probe {
+		line = deliver.ProbeLine(j.env.QueueID, to, r, t, j.m.o.DelayDigits, j.m.o.NegativeCache)
+	}
+	log.Info(line)
 }
 
 // warnMissing says once that a transport does not exist.

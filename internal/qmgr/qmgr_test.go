@@ -88,6 +88,7 @@ type site struct {
 	manager    *Manager
 	postErr    error
 	notices    []mail.Envelope
+	verified   []string // outcomes of probes
 	mu         sync.Mutex
 	stop       func()
 	stopped    chan struct{}
@@ -147,6 +148,10 @@ func newSite(t *testing.T, extra string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	probes, err := rewrite.CompileProbes(cfg, rewrite.World{Partial: func(string) bool { return true }, ReadFile: os.ReadFile})
+	if err != nil {
+		t.Fatal(err)
+	}
 	service := func(name string) *slog.Logger { return log.With(maillog.Service("postfix/" + name)) }
 	s.transports = map[string]Transport{
 		"virtual": {Agent: s.agent, Log: service("virtual")},
@@ -164,6 +169,7 @@ func newSite(t *testing.T, extra string) *site {
 			QueueLifetime: settings.QueueLifetime, DelayWarning: settings.DelayWarning,
 			Clock: s.clock, Log: service("bounce"), Post: s.post,
 		}),
+		Probes: probes, Verified: s.verify,
 		Clock: s.clock, Log: log, SyslogName: "postfix",
 	})
 	t.Cleanup(func() { s.end(); s.queue.Close() })
@@ -194,6 +200,12 @@ func (s *site) post(_ context.Context, env mail.Envelope, write func(string, io.
 	}
 	s.notices = append(s.notices, env)
 	return nil
+}
+
+func (s *site) verify(original, address string, r deliver.Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.verified = append(s.verified, fmt.Sprintf("%s (%s): %s, %s", original, address, r.Status, r.Text))
 }
 
 func (s *site) put(sender string, rcpts ...string) string {

@@ -98,10 +98,13 @@ func (m *Manager) destination(r route, limit int) string {
 func (m *Manager) route(src evidence.Source, env *mail.Envelope, address string) route {
 	var r route
 	var class rewrite.Class
-	if env.Filter != "" {
+	switch {
+	case env.Probe:
+		r, class = m.resolve(m.o.Probes, src, env.Sender, address)
+	case env.Filter != "":
 		r = m.filtered(env.Filter, address)
-	} else {
-		r, class = m.resolve(src, env.Sender, address)
+	default:
+		r, class = m.resolve(m.o.Resolver, src, env.Sender, address)
 	}
 	local, _, _ := mail.SplitAddress(r.address)
 	switch {
@@ -115,12 +118,15 @@ func (m *Manager) route(src evidence.Source, env *mail.Envelope, address string)
 				r.transport, r.nexthop = retryTransport, "4.3.2 deferred transport"
 			}
 		}
+		if env.Probe && m.tooManyProbes() {
+			r.transport, r.nexthop = retryTransport, "4.3.2 Too many address verification requests"
+		}
 	}
 	return r
 }
 
-func (m *Manager) resolve(src evidence.Source, sender, address string) (route, rewrite.Class) {
-	res := m.o.Resolver.Resolve(src, sender, address)
+func (m *Manager) resolve(by *rewrite.Resolver, src evidence.Source, sender, address string) (route, rewrite.Class) {
+	res := by.Resolve(src, sender, address)
 	for _, w := range res.Warnings {
 		m.rewriteLog.Warn(w)
 	}

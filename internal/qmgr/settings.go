@@ -18,7 +18,9 @@ type Settings struct {
 	Myhostname                         string
 	DefaultFilterNexthop               string
 	RecipientDelimiter                 string
-	DelayDigits                        int // of logged delays
+	DelayDigits                        int  // of logged delays
+	NegativeCache                      bool // address_verify_negative_cache, for the log
+	ProbeLimit                         int  // address probes being delivered
 	// Limits returns the limits of a transport.
 	Limits func(transport string) Limits
 }
@@ -39,6 +41,8 @@ func FromConfig(c *config.Config) Settings {
 		DefaultFilterNexthop: c.Str("default_filter_nexthop"),
 		RecipientDelimiter:   c.Str("recipient_delimiter"),
 		DelayDigits:          c.Int("delay_logging_resolution_limit"),
+		NegativeCache:        c.Bool("address_verify_negative_cache"),
+		ProbeLimit:           c.Int("address_verify_pending_request_limit"),
 		Limits:               func(transport string) Limits { return limits(c, transport) },
 	}
 }

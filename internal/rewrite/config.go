@@ -60,6 +60,23 @@ func Compile(cfg *config.Config, w World) (*Resolver, error) {
 	return New(o), errors.Join(c.errs...)
 }
 
+// CompileProbes is Compile for the recipients of address probes, which the
+// address_verify_ parameters can send another way than mail
+// (ADDRESS_VERIFICATION_README).
+func CompileProbes(cfg *config.Config, w World) (*Resolver, error) {
+	r, err := Compile(cfg, w)
+	o := r.o
+	o.LocalTransport = cfg.Str("address_verify_local_transport")
+	o.VirtualTransport = cfg.Str("address_verify_virtual_transport")
+	o.RelayTransport = cfg.Str("address_verify_relay_transport")
+	o.DefaultTransport = cfg.Str("address_verify_default_transport")
+	o.Relayhost = cfg.Str("address_verify_relayhost")
+	o.TransportMaps = cfg.Strings("address_verify_transport_maps")
+	o.SenderRelayhostMaps = cfg.Strings("address_verify_sender_dependent_relayhost_maps")
+	o.SenderTransportMaps = cfg.Strings("address_verify_sender_dependent_default_transport_maps")
+	return New(o), err
+}
+
 // MatchList parses a match list parameter; it is a matching parent style list
 // when parent_domain_matches_subdomains says so.
 func MatchList(cfg *config.Config, w World, param string) (*matchlist.List, error) {

@@ -143,6 +143,8 @@ var tableParams = []string{
 	"local_recipient_maps", "relay_recipient_maps", "alias_maps",
 	"transport_maps", "relocated_maps",
 	"sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps",
+	"address_verify_transport_maps",
+	"address_verify_sender_dependent_relayhost_maps", "address_verify_sender_dependent_default_transport_maps",
 	"sender_bcc_maps", "recipient_bcc_maps",
 	"header_checks", "mime_header_checks", "nested_header_checks", "body_checks",
 	"smtpd_sender_login_maps", "smtpd_command_filter", "rbl_reply_maps", "smtpd_dns_reply_filter",

@@ -36,6 +36,8 @@ type Site struct {
 	Own []string
 	// Resolver resolves addresses as the trivial-rewrite service does.
 	Resolver *rewrite.Resolver
+	// Probes is the same for the recipients of address probes.
+	Probes *rewrite.Resolver
 	// Main is main.cf alone, without any service's -o.
 	Main Service
 	// Services are the smtpd services of master.cf, in its order.
@@ -103,6 +105,7 @@ func Compile(cfg *config.Config, warnings []config.Warning, o Options) *Site {
 	c := &compiler{Site: s, o: o, seen: make(map[string]bool)}
 	c.own()
 	s.Resolver = c.resolver(c.view("trivial-rewrite"))
+	s.Probes, _ = rewrite.CompileProbes(c.view("trivial-rewrite"), c.world()) // its errors are those of Resolver
 	s.Main = c.service(config.Service{})
 	for _, e := range cfg.Services {
 		if IsSMTPD(e) {
