@@ -32,12 +32,22 @@ const (
 	// remembers who came), so it is never done in advance, nor for a restriction
 	// that evaluation does not reach.
 	Policy
-	// Verify asks for the outcome of an address probe. Arg is the address.
+	// Verify asks whether an address can get mail. Arg is the address; the
+	// answer's Value is one of the words below, its Reason the delivery agent's.
 	Verify
 	// Clock asks for the time, which is in the answer's Asked.
 	Clock
 	// Sleep asks for an answer later. Arg is the number of seconds.
 	Sleep
+)
+
+// What an answer to Verify says. Deferred and InProgress are no outcome: the
+// last probe could not find out, or the first is still under way.
+const (
+	Deliverable   = "deliverable"
+	Undeliverable = "undeliverable"
+	Deferred      = "deferred"
+	InProgress    = "in progress"
 )
 
 // Question is a value: it can be a map key, be written down and be compared.

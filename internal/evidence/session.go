@@ -23,6 +23,10 @@ type World struct {
 	Lookup func(table, key string) (value string, found bool, err error)
 	// Policy asks a policy service; nil: there is none.
 	Policy func(ctx context.Context, service, request string) Answer
+	// Verify tells whether an address can get mail, as the Value of an answer
+	// says it, and why. It may wait for a probe. Empty: verification itself
+	// fails. Nil: nobody knows.
+	Verify func(ctx context.Context, addr string) (outcome, reason string)
 	Clock  clock.Clock
 }
 
@@ -184,6 +188,8 @@ func (s *Session) now(q Question) Answer {
 	switch q.Kind {
 	case Table:
 		return s.table(q)
+	case Verify:
+		return s.verify(q)
 	case Clock:
 		return Answer{Status: Found, Asked: s.world.Clock.Now()}
 	case Sleep:
@@ -222,6 +228,18 @@ func (s *Session) table(q Question) Answer {
 		return Answer{Status: NotFound}
 	}
 	return Answer{Status: Found, Value: v}
+}
+
+// verify is asked anew each time: a probe may have come back.
+func (s *Session) verify(q Question) Answer {
+	if s.world.Verify == nil {
+		return Answer{Status: Failed, Reason: "no address verification here"}
+	}
+	outcome, reason := s.world.Verify(s.ctx, q.Arg)
+	if outcome == "" {
+		return Answer{Status: Failed, Reason: reason, Asked: s.world.Clock.Now()}
+	}
+	return Answer{Status: Found, Value: outcome, Reason: reason, Asked: s.world.Clock.Now()}
 }
 
 // FromDNS turns a resolver's answer into evidence.

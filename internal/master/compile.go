@@ -36,6 +36,7 @@ func begin(dir string, c clock.Clock, log *slog.Logger) (*shared, *graph, error)
 	if sh.queue, err = openQueue(st.Config, c, log); err != nil {
 		return nil, nil, errors.Join(st.Err(), err, st.Close())
 	}
+	sh.probed = openProbed(st.Config, log)
 	g, err := sh.build(st, log)
 	if err != nil {
 		return nil, nil, errors.Join(err, sh.close())
@@ -153,13 +154,14 @@ func (b *builder) mail() {
 	cfg := view(b.config, "cleanup")
 	b.cleaner, problems = cleanup.New(cfg, cleanup.World{
 		Resolver: b.site.Resolver, Lists: b.lists(), Mynetworks: b.site.Main.Mynetworks,
-		Queue: b.shared.queue, Clock: b.shared.clock, Log: b.log,
+		Queue: b.shared.queue, Clock: b.shared.clock, Log: b.log, Verified: b.verified,
 	})
 	b.failAll(problems)
 	own, problems := b.cleaner.For(internal(cfg), b.site.Main.Mynetworks)
 	b.failAll(problems)
 	p := &poster{cleaner: own, queue: b.shared.queue, world: b.world}
 	b.post = p.post
+	b.verifier = b.newVerifier()
 	b.manager = b.newManager()
 }
 
@@ -175,7 +177,7 @@ func (b *builder) servers() {
 		v := svc.site
 		o := smtpd.Options{
 			Config: v.Config, Service: v.Entry.Name, Program: v.Program, Resolver: b.site.Resolver,
-			World: b.policy(v), Lists: b.lists(), Peers: b.dns.System,
+			World: b.asked(v), Lists: b.lists(), Peers: b.dns.System,
 			Anvil: b.shared.anvil, Cleaner: b.cleaner, Queue: b.shared.queue, Lookup: b.site.Tables.Lookup,
 			Post: b.post, Clock: b.shared.clock, Log: b.log,
 		}
@@ -195,17 +197,19 @@ func (b *builder) servers() {
 	}
 }
 
-// policy is the world with the policy services that a service's lists name.
-func (b *builder) policy(v site.Service) *evidence.World {
+// asked is the world with whom a service asks: the policy services that its
+// lists name, and address verification with the patience it has.
+func (b *builder) asked(v site.Service) *evidence.World {
+	w := *b.world
+	w.Verify = b.verification(v.Config)
 	services := v.Program.PolicyServices()
 	if len(services) == 0 {
-		return b.world
+		return &w
 	}
 	clients := policyd.New(services, policyd.Options{
 		Dir: v.Config.Str("queue_directory"), Limit: v.Config.Int("default_process_limit"), Clock: b.shared.clock,
 	})
 	b.closers = append(b.closers, clients.Close)
-	w := *b.world
 	w.Policy = clients.Ask
 	return &w
 }

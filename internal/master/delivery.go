@@ -131,6 +131,8 @@ func (b *builder) newManager() *qmgr.Manager {
 		World:      b.world,
 		Transports: b.transports(),
 		Bouncer:    b.bouncer(),
+		Probes:     b.site.Probes,
+		Verified:   b.verified,
 		Clock:      b.shared.clock,
 		Log:        b.log,
 		SyslogName: view(b.config, "qmgr").Str("syslog_name"),

@@ -15,12 +15,14 @@ import (
 	"sekisho/internal/queue"
 	"sekisho/internal/sasl/penalty"
 	"sekisho/internal/site"
+	"sekisho/internal/verify"
 )
 
 // shared is what outlives a reload.
 type shared struct {
 	clock   clock.Clock
 	queue   *queue.Queue
+	probed  *verify.Cache
 	anvil   *anvil.Anvil
 	guesses *penalty.Ledger
 	graphs  sync.WaitGroup // graphs that are in use
@@ -36,7 +38,7 @@ func (s *shared) idle() <-chan struct{} {
 	return c
 }
 
-func (s *shared) close() error { return s.queue.Close() }
+func (s *shared) close() error { return errors.Join(s.probed.Close(), s.queue.Close()) }
 
 // service is an inet service of master.cf, ready to serve.
 type service struct {
@@ -55,6 +57,7 @@ type graph struct {
 	config   *config.Config
 	services []*service
 	manager  *qmgr.Manager
+	verifier *verify.Verifier
 	log      *slog.Logger
 	shared   *shared
 	closers  []func() error
@@ -100,8 +103,9 @@ func (g *graph) end() {
 	}
 }
 
-// start begins delivering. It goes on until the graph is retired; deliveries
-// under way then go on until kill ends.
+// start begins delivering, and cleaning the cache of address verification. It
+// goes on until the graph is retired; deliveries under way then go on until kill
+// ends.
 func (g *graph) start(kill context.Context) {
 	var ctx context.Context
 	ctx, g.stopManager = context.WithCancel(kill)
@@ -109,6 +113,11 @@ func (g *graph) start(kill context.Context) {
 	go func() {
 		defer g.end()
 		g.manager.Run(ctx, kill)
+	}()
+	g.begin()
+	go func() {
+		defer g.end()
+		g.verifier.Run(ctx)
 	}()
 }
 

@@ -179,7 +179,7 @@ func (s *server) swapLogged(g *graph) error {
 // restartOnly tells of parameters that a reload cannot change.
 func restartOnly(old, now *config.Config) []string {
 	var out []string
-	for _, p := range []string{"sekisho_spool_directory", "mail_owner", "maillog_file", "syslog_facility", "anvil_rate_time_unit"} {
+	for _, p := range []string{"sekisho_spool_directory", "mail_owner", "maillog_file", "syslog_facility", "anvil_rate_time_unit", "address_verify_map"} {
 		if old.Str(p) != now.Str(p) {
 			out = append(out, fmt.Sprintf("%s: %s has changed: that takes effect when the server is started anew", now.Pos(p), p))
 		}

@@ -71,7 +71,7 @@ func (r *run) unknownDomain(addr, class string) status {
 	case st == evidence.Found:
 		return dunno
 	case retry(st):
-		return r.tempfail(r.p.set.unknownAddressTempfail, dsn, refusal(addr, class, "Domain not found"))
+		return r.tempfail(r.p.set.unknownAddressTempfail, 450, dsn, refusal(addr, class, "Domain not found"))
 	}
 	return r.reject(ClassPolicy, r.p.set.unknownAddressCode, dsn, refusal(addr, class, notFoundText(st, "Domain")))
 }

@@ -128,7 +128,10 @@ const loginMismatch = "reject_sender_login_mismatch"
 // badActions finds *_tempfail_action parameters with a value they cannot have.
 func badActions(cfg *config.Config) []Problem {
 	var out []Problem
-	for _, param := range []string{"unknown_address_tempfail_action", "unknown_helo_hostname_tempfail_action"} {
+	for _, param := range []string{
+		"unknown_address_tempfail_action", "unknown_helo_hostname_tempfail_action",
+		"unverified_sender_tempfail_action", "unverified_recipient_tempfail_action",
+	} {
 		if v := cfg.Str(param); v != "defer" && v != "defer_if_permit" {
 			pos := cfg.Pos(param)
 			if pos == (config.Pos{}) {

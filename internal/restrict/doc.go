@@ -10,6 +10,6 @@
 //
 // A reader begins with stage.go (which lists run when), goes on with walk.go
 // (how a list is walked), then picks a restriction: generic.go, client.go,
-// helo.go, address.go, relay.go, login.go, unlisted.go, dnsbl.go; access
+// helo.go, address.go, unverified.go, relay.go, login.go, unlisted.go, dnsbl.go; access
 // tables are in access.go and their right-hand sides in action.go.
 package restrict

@@ -193,8 +193,26 @@ func (w *bench) configure(t testing.TB, main string) string {
 
 func (w *bench) session() *evidence.Session {
 	return evidence.NewSession(context.Background(), &evidence.World{
-		Query: w.zone.Query, Host: dns.NewSystem(w.zone.Query, "").Host, Lookup: w.site.Tables.Lookup, Clock: clock.System{},
+		Query: w.zone.Query, Host: dns.NewSystem(w.zone.Query, "").Host, Lookup: w.site.Tables.Lookup, Verify: probed, Clock: clock.System{},
 	})
+}
+
+// probed is address verification for addresses whose local parts say what came
+// of their probes.
+func probed(_ context.Context, addr string) (outcome, reason string) {
+	switch local, _, _ := mail.SplitAddress(addr); local {
+	case "bad":
+		return evidence.Undeliverable, "host mx.a.test[192.0.2.1] said: 550 5.1.1 no such user"
+	case "later":
+		return evidence.Deferred, "connect to mx.a.test[192.0.2.1]:25: Connection timed out"
+	case "probing":
+		return evidence.InProgress, "Address verification in progress"
+	case "broken":
+		return "", "no service"
+	case "long":
+		return evidence.Undeliverable, strings.Repeat("0123456789", 60)
+	}
+	return evidence.Deliverable, "250 2.1.5 Ok"
 }
 
 func (w *bench) program() *restrict.Program { return w.site.Services[0].Program }

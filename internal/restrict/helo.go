@@ -89,7 +89,7 @@ func evalUnknownHelo(r *run, c call) status {
 	case worst == nullMX:
 		return dunno // a host that takes no mail may send some
 	case retry(worst):
-		return r.tempfail(r.p.set.unknownHeloTempfail, "4.7.1", refusal(r.f.HeloName, classHelo, "Host not found"))
+		return r.tempfail(r.p.set.unknownHeloTempfail, 450, "4.7.1", refusal(r.f.HeloName, classHelo, "Host not found"))
 	}
 	return r.reject(ClassPolicy, r.p.set.unknownHostnameCode, "4.7.1", refusal(r.f.HeloName, classHelo, notFoundText(worst, "Host")))
 }

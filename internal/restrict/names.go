@@ -134,6 +134,8 @@ func senderNamed(name string) builtin {
 		return builtin{"reject_unknown_sender_domain", argNone, evalUnknownSenderDomain}
 	case "reject_non_fqdn_sender":
 		return builtin{name, argNone, evalNonFQDNSender}
+	case "reject_unverified_sender":
+		return builtin{name, argNone, evalUnverifiedSender}
 	case "reject_unlisted_sender":
 		return builtin{name, argNone, evalUnlistedSender}
 	case "reject_rhsbl_sender":
@@ -166,6 +168,8 @@ func recipientNamed(name string) builtin {
 		return builtin{name, argNone, evalUnknownRecipientDomain}
 	case "reject_non_fqdn_recipient":
 		return builtin{name, argNone, evalNonFQDNRecipient}
+	case "reject_unverified_recipient":
+		return builtin{name, argNone, evalUnverifiedRecipient}
 	case "reject_unlisted_recipient", "check_recipient_maps":
 		return builtin{"reject_unlisted_recipient", argNone, evalUnlistedRecipient}
 	case "reject_multi_recipient_bounce":

@@ -1,6 +1,7 @@
 package restrict_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -67,7 +68,7 @@ func drawFacts(rt *rapid.T) mail.Facts {
 
 func drawAddress(rt *rapid.T, label string) string {
 	return rapid.OneOf(
-		rapid.SampledFrom([]string{"", "s@a.test", "x@mailbox.test", "x@elsewhere.test", "n@nx.test", "a@null.test", "z@servfail.test", "postmaster"}),
+		rapid.SampledFrom([]string{"", "s@a.test", "x@mailbox.test", "x@elsewhere.test", "n@nx.test", "a@null.test", "z@servfail.test", "bad@relay.test", "later@a.test", "broken@mailbox.test", "postmaster"}),
 		rapid.StringMatching(`[ab"\\@%!. +:\[\]]{0,8}@?[ab.\[\]-]{0,6}`),
 		rapid.String(),
 	).Draw(rt, label)
@@ -139,7 +140,7 @@ func TestProperties(t *testing.T) {
 // decide asks in parallel.
 func decide(w *bench, p *restrict.Program, stage restrict.Stage, f *mail.Facts, query func(name, typ string) dns.Answer) restrict.Outcome {
 	world := evidence.World{
-		Lookup: w.site.Tables.Lookup, Clock: fixed, Query: asking(query), Host: dns.NewSystem(asking(query), "").Host,
+		Lookup: w.site.Tables.Lookup, Clock: fixed, Verify: probed, Query: asking(query), Host: dns.NewSystem(asking(query), "").Host,
 	}
 	return p.Decide(stage, f, evidence.NewSession(background, &world), restrict.Carry{})
 }
@@ -156,6 +157,39 @@ func TestTrustedAskNothing(t *testing.T) {
 		t.Errorf("asked for %s %s", typ, name)
 		return dns.Answer{Outcome: dns.NXDomain}
 	})
+}
+
+// TestProbesNobodyAhead: a probe is noticed by others, so an address is verified
+// only when the evaluation gets there, and not for a client that is refused for
+// something else, whether before it or, by the DNS, later than a guess would say.
+func TestProbesNobodyAhead(t *testing.T) {
+	const both = "reject_unverified_sender, reject_unverified_recipient"
+	for _, c := range []struct {
+		config, client string
+		want           string // addresses verified
+	}{
+		{"smtpd_recipient_restrictions = permit_mynetworks, " + both, "127.0.0.1", ""},
+		{"smtpd_client_restrictions = reject_rbl_client rbl.test\nsmtpd_recipient_restrictions = " + both, "192.0.2.2", ""},
+		{"smtpd_recipient_restrictions = reject_rbl_client rbl.test, " + both, "192.0.2.2", ""},
+		{"smtpd_recipient_restrictions = reject_unauth_destination, " + both, "192.0.2.9", "s@a.test x@mailbox.test"},
+		{"smtpd_recipient_restrictions = " + both + ", reject_rbl_client rbl.test", "192.0.2.2", "s@a.test x@mailbox.test"},
+		{"smtpd_recipient_restrictions = reject_unverified_recipient, reject, reject_unverified_sender", "192.0.2.9", "x@mailbox.test"},
+	} {
+		w := newBench(t)
+		w.configure(t, c.config)
+		f := stranger("RCPT")
+		f.ClientAddress = c.client
+		var verified []string
+		world := evidence.World{Lookup: w.site.Tables.Lookup, Clock: fixed, Query: w.zone.Query,
+			Verify: func(_ context.Context, addr string) (string, string) {
+				verified = append(verified, addr)
+				return evidence.Deliverable, ""
+			}}
+		w.program().Decide(restrict.StageRcpt, &f, evidence.NewSession(background, &world), restrict.Carry{})
+		if got := strings.Join(verified, " "); got != c.want {
+			t.Errorf("%s, client %s: verified %q, want %q", c.config, c.client, got, c.want)
+		}
+	}
 }
 
 // TestStrangerAsksAtOnce: an honest stranger waits for the slowest answer, not

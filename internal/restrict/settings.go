@@ -33,6 +33,7 @@ type settings struct {
 	unknownVirtualMailboxCode, unknownRelayCode        int
 
 	unknownAddressTempfail, unknownHeloTempfail tempfailAction
+	unverifiedSender, unverifiedRecipient       unverified
 
 	myhostname, mailName, nullKey, defaultRBLReply    string
 	expansionFilter, doubleBounceSender, verifySender string
@@ -83,6 +84,7 @@ func readSettings(cfg *config.Config) settings {
 		families:           readFamilies(cfg.List("inet_protocols")),
 	}
 	s.readCodes(cfg)
+	s.readUnverified(cfg)
 	s.readMaps(cfg)
 	return s
 }

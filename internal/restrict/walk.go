@@ -257,11 +257,11 @@ func (r *run) deferIfReject(class ErrorClass, code int, dsn, text string) status
 
 // tempfail refuses now or arms defer_if_permit, as a *_tempfail_action
 // parameter says.
-func (r *run) tempfail(action tempfailAction, dsn, text string) status {
+func (r *run) tempfail(action tempfailAction, code int, dsn, text string) status {
 	if action == tempfailDefer {
-		return r.reject(ClassPolicy, 450, dsn, text)
+		return r.reject(ClassPolicy, code, dsn, text)
 	}
-	return r.deferIfPermit(ClassPolicy, 450, dsn, text)
+	return r.deferIfPermit(ClassPolicy, code, dsn, text)
 }
 
 // serverError is the answer to a configuration that cannot be evaluated.

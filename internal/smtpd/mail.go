@@ -193,6 +193,9 @@ func (s *session) mailAuth(v string) mail.Reply {
 
 // checkSender is the second half of MAIL: size, restrictions, acceptance.
 func (s *session) checkSender(sender string, p mailParams) mail.Reply {
+	if base, ok := s.srv.prober.Base(sender, s.srv.o.Clock.Now()); ok {
+		sender = base
+	}
 	s.facts.SenderKnown, s.facts.Sender = true, sender
 	if r := s.checkSize(s.facts.Size); !r.IsZero() {
 		s.facts.SenderKnown, s.facts.Sender = false, ""
@@ -273,6 +276,9 @@ func (s *session) rcpt(words []token) (ok bool, err error) {
 		s.tr.overshoot++
 		err := s.reply(mail.Reply{Code: 452, Status: "4.5.3", Text: "Error: too many recipients"})
 		return s.tr.overshoot <= s.set.overshoot, err // the first ones are no errors
+	}
+	if base, ok := s.srv.prober.Base(rcpt.Original, s.srv.o.Clock.Now()); ok {
+		rcpt.Address, rcpt.Original = base, base
 	}
 	out := s.checkRecipient(restrict.StageRcpt, rcpt.Original)
 	if out.Hangup {

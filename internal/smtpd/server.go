@@ -21,6 +21,7 @@ import (
 	"sekisho/internal/restrict"
 	"sekisho/internal/rewrite"
 	"sekisho/internal/sasl"
+	"sekisho/internal/verify"
 )
 
 // Options are what a Server is made of. All but SASL, Post and Flush are needed.
@@ -55,8 +56,9 @@ type Server struct {
 	cleaner    *cleanup.Cleaner // o.Cleaner with the service's own parameters
 	tls        *tlsServer       // nil: no TLS
 	log        *slog.Logger
-	rewriteLog *slog.Logger // for what Postfix's trivial-rewrite says
-	seq        atomic.Int64 // transactions, for the policy protocol's instance
+	rewriteLog *slog.Logger  // for what Postfix's trivial-rewrite says
+	prober     verify.Sender // from whom our own address probes come
+	seq        atomic.Int64  // transactions, for the policy protocol's instance
 }
 
 // New returns the server of a service. The error tells everything in its
@@ -67,7 +69,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{o: o, set: set, log: o.Log.With(maillog.Service(set.syslogName + "/smtpd")),
-		rewriteLog: o.Log.With(maillog.Service(set.syslogName + "/trivial-rewrite"))}
+		rewriteLog: o.Log.With(maillog.Service(set.syslogName + "/trivial-rewrite")),
+		prober:     verify.SenderFromConfig(o.Config, o.Resolver.Rewrite)}
 	if err := s.loadTLS(); err != nil {
 		return nil, err
 	}

@@ -37,11 +37,10 @@ type settings struct {
 	footer, commandFilter                    string
 	expansionFilter                          string
 
-	limits  limits
-	sasl    saslSettings
-	lists   lists
-	tls     tlsSettings
-	doubled string // the address of our own probes
+	limits limits
+	sasl   saslSettings
+	lists  lists
+	tls    tlsSettings
 }
 
 // lists are the match lists of the server.
@@ -148,7 +147,6 @@ func readSettings(cfg *config.Config, w rewrite.World) (*settings, error) {
 		footer:           cfg.Str("smtpd_reject_footer"),
 		commandFilter:    cfg.Str("smtpd_command_filter"),
 		expansionFilter:  config.Unescape(cfg.Str("smtpd_expansion_filter")),
-		doubled:          cfg.Str("address_verify_sender"),
 		limits: limits{
 			connections:    cfg.Int("smtpd_client_connection_count_limit"),
 			connectionRate: cfg.Int("smtpd_client_connection_rate_limit"),
