@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -9,7 +10,7 @@ import (
 )
 
 // nextHop is the mail server of another domain: it accepts every message and
-// keeps what it was sent.
+// keeps what it was sent. Only of recipients it is choosy, see recipientReply.
 type nextHop struct {
 	address string
 	mu      sync.Mutex
@@ -62,9 +63,17 @@ func (h *nextHop) session(conn net.Conn) {
 		switch verb {
 		case "EHLO":
 			say("250-mx.remote.test\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-8BITMIME\r\n250-DSN\r\n250 ENHANCEDSTATUSCODES")
-		case "MAIL", "RCPT":
+		case "MAIL":
 			lines = append(lines, line)
 			say("250 2.1.0 Ok")
+		case "RCPT":
+			lines = append(lines, line)
+			answer := recipientReply(line)
+			if answer == "" {
+				io.Copy(io.Discard, r) // until the client loses patience
+				return
+			}
+			say(answer)
 		case "DATA":
 			say("354 Go ahead")
 			content, ok := readContent(r)
@@ -84,6 +93,22 @@ func (h *nextHop) session(conn net.Conn) {
 			say("250 2.0.0 Ok")
 		}
 	}
+}
+
+// recipientReply is the answer to a RCPT command: what a local part such as
+// "550-5.1.1-x" asks for. To "silence-x" there is none.
+func recipientReply(line string) string {
+	_, local, _ := strings.Cut(line, "<")
+	local, _, _ = strings.Cut(local, "@")
+	code, rest, _ := strings.Cut(local, "-")
+	status, _, _ := strings.Cut(rest, "-")
+	switch {
+	case code == "silence":
+		return ""
+	case len(code) == 3 && strings.Contains("45", code[:1]):
+		return code + "-" + status + " " + local + "\r\n" + code + " " + status + " says the next hop"
+	}
+	return "250 2.1.0 Ok"
 }
 
 // readContent reads a message up to the final dot, as it came.

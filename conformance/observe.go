@@ -23,7 +23,7 @@ var logPrefix = regexp.MustCompile(`^\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ (postfix/\
 
 // housekeeping are lines that belong to no dialogue: of services that serve none,
 // and about the clock of the machine.
-var housekeeping = regexp.MustCompile(`^postfix/(?:(?:master|postfix-script|postlog|postlogd|postsuper|anvil|scache|tlsmgr|pickup|sekisho): ` +
+var housekeeping = regexp.MustCompile(`^postfix/(?:(?:master|postfix-script|postlog|postlogd|postsuper|anvil|scache|tlsmgr|pickup|sekisho|verify): ` +
 	`|\w+: warning: (?:file system clock is|resetting file time stamps))`)
 
 // next returns the complete lines that were added since the last call, in the
