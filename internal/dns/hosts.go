@@ -3,6 +3,7 @@ package dns
 import (
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -79,4 +80,30 @@ func parseHosts(text string) (names map[string][]netip.Addr, addrs map[netip.Add
 		}
 	}
 	return names, addrs
+}
+
+// numericHost reads an address as getaddrinfo(3) does, which also takes the
+// forms of inet_aton(3): fewer parts, octal and hexadecimal numbers.
+func numericHost(s string) (netip.Addr, bool) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a, true
+	}
+	parts := strings.Split(s, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	value := uint64(0)
+	for i, part := range parts {
+		limit := uint64(1) << 8
+		if i == len(parts)-1 {
+			limit = 1 << (8 * (5 - len(parts)))
+		}
+		hex := strings.HasPrefix(strings.ToLower(part), "0x")
+		n, err := strconv.ParseUint(part, 0, 33)
+		if err != nil || n >= limit || strings.ContainsAny(part, "_oO") || !hex && strings.ContainsAny(part, "bB") {
+			return netip.Addr{}, false
+		}
+		value = value*limit + n
+	}
+	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)}), true
 }

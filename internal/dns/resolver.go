@@ -108,7 +108,7 @@ func New(o Options) (*Resolver, error) {
 		hosts = "/etc/hosts"
 	}
 	r.System = NewSystem(r.Query, hosts)
-	r.search, r.ndots = conf.Search, conf.Ndots
+	r.search, r.ndots, r.Route = conf.Search, conf.Ndots, route
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r, nil
 }

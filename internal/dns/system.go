@@ -19,6 +19,11 @@ type System struct {
 	hosts  hostsFile
 	search []string // domains to append
 	ndots  int      // dots from which on a name is first tried as it is
+
+	// Route tells the address from which packets to another would come; it is
+	// not valid when there is no way. By it Host orders addresses; without it
+	// they stay as they were found, IPv4 first. To be set before use.
+	Route func(to netip.Addr) netip.Addr
 }
 
 // NewSystem returns a System over query and the hosts file at path; an empty
@@ -27,11 +32,17 @@ func NewSystem(query func(ctx context.Context, name, typ string) Answer, path st
 	return &System{query: query, hosts: hostsFile{path: path}, ndots: 1}
 }
 
-// Host returns the addresses of a host: A before AAAA, only those of the types
-// given if there are any. When only one of the two questions fails, its failure
+// Host returns the addresses of a host, the best to reach first, and only those
+// of the types given if there are any. When only one of the two questions fails, its failure
 // goes unsaid, as with getaddrinfo(3). A failure's Reason is in the words of
 // gai_strerror(3).
 func (s *System) Host(ctx context.Context, name string, types ...string) Answer {
+	a := s.both(ctx, name, types)
+	a.Records = order(a.Records, s.Route)
+	return a
+}
+
+func (s *System) both(ctx context.Context, name string, types []string) Answer {
 	if len(types) == 1 {
 		return s.addresses(ctx, name, types[0])
 	}
@@ -76,7 +87,7 @@ func libcReason(o Outcome) string {
 }
 
 func (s *System) resolve(ctx context.Context, name, typ string) Answer {
-	if addr, err := netip.ParseAddr(name); err == nil {
+	if addr, ok := numericHost(name); ok {
 		return fromAddrs(name, typ, []netip.Addr{addr})
 	}
 	if addrs := s.hosts.byName(name); len(addrs) > 0 {
