@@ -1,7 +1,6 @@
 package restrict_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -143,79 +142,6 @@ func decide(w *bench, p *restrict.Program, stage restrict.Stage, f *mail.Facts, 
 		Lookup: w.site.Tables.Lookup, Clock: fixed, Verify: probed, Query: asking(query), Host: dns.NewSystem(asking(query), "").Host,
 	}
 	return p.Decide(stage, f, evidence.NewSession(background, &world), restrict.Carry{})
-}
-
-// TestTrustedAskNothing: a client that its own network permits causes no
-// question to a block list that comes after.
-func TestTrustedAskNothing(t *testing.T) {
-	w := newBench(t)
-	w.configure(t, "smtpd_client_restrictions = permit_mynetworks, reject_rbl_client rbl.test, reject_rhsbl_client rhsbl.test\n"+
-		"smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination, reject_unknown_recipient_domain, reject_rbl_client rbl.test")
-	f := stranger("RCPT")
-	f.ClientAddress = "127.0.0.1"
-	decide(w, w.program(), restrict.StageRcpt, &f, func(name, typ string) dns.Answer {
-		t.Errorf("asked for %s %s", typ, name)
-		return dns.Answer{Outcome: dns.NXDomain}
-	})
-}
-
-// TestProbesNobodyAhead: a probe is noticed by others, so an address is verified
-// only when the evaluation gets there, and not for a client that is refused for
-// something else, whether before it or, by the DNS, later than a guess would say.
-func TestProbesNobodyAhead(t *testing.T) {
-	const both = "reject_unverified_sender, reject_unverified_recipient"
-	for _, c := range []struct {
-		config, client string
-		want           string // addresses verified
-	}{
-		{"smtpd_recipient_restrictions = permit_mynetworks, " + both, "127.0.0.1", ""},
-		{"smtpd_client_restrictions = reject_rbl_client rbl.test\nsmtpd_recipient_restrictions = " + both, "192.0.2.2", ""},
-		{"smtpd_recipient_restrictions = reject_rbl_client rbl.test, " + both, "192.0.2.2", ""},
-		{"smtpd_recipient_restrictions = reject_unauth_destination, " + both, "192.0.2.9", "s@a.test x@mailbox.test"},
-		{"smtpd_recipient_restrictions = " + both + ", reject_rbl_client rbl.test", "192.0.2.2", "s@a.test x@mailbox.test"},
-		{"smtpd_recipient_restrictions = reject_unverified_recipient, reject, reject_unverified_sender", "192.0.2.9", "x@mailbox.test"},
-	} {
-		w := newBench(t)
-		w.configure(t, c.config)
-		f := stranger("RCPT")
-		f.ClientAddress = c.client
-		var verified []string
-		world := evidence.World{Lookup: w.site.Tables.Lookup, Clock: fixed, Query: w.zone.Query,
-			Verify: func(_ context.Context, addr string) (string, string) {
-				verified = append(verified, addr)
-				return evidence.Deliverable, ""
-			}}
-		w.program().Decide(restrict.StageRcpt, &f, evidence.NewSession(background, &world), restrict.Carry{})
-		if got := strings.Join(verified, " "); got != c.want {
-			t.Errorf("%s, client %s: verified %q, want %q", c.config, c.client, got, c.want)
-		}
-	}
-}
-
-// TestStrangerAsksAtOnce: an honest stranger waits for the slowest answer, not
-// for the sum of all.
-func TestStrangerAsksAtOnce(t *testing.T) {
-	w := newBench(t)
-	w.configure(t, "smtpd_client_restrictions = reject_rbl_client one.test, reject_rbl_client two.test, reject_rbl_client three.test\n"+
-		"smtpd_sender_restrictions = reject_unknown_sender_domain")
-	f := stranger("RCPT")
-	const questions = 4
-	arrived := make(chan struct{}, questions)
-	all := make(chan struct{})
-	go func() {
-		for range questions {
-			<-arrived
-		}
-		close(all)
-	}()
-	decide(w, w.program(), restrict.StageRcpt, &f, func(name, typ string) dns.Answer {
-		arrived <- struct{}{}
-		<-all // nobody is answered before all have been asked
-		if typ == "MX" {
-			return dns.Answer{Outcome: dns.Success, Records: []dns.Record{{Type: "MX", Data: "mx.test"}}}
-		}
-		return dns.Answer{Outcome: dns.NXDomain}
-	})
 }
 
 // FuzzCompile: no list makes compiling or evaluating panic.
