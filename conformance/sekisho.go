@@ -2,16 +2,16 @@ package conformance
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
-	"slices"
-	"syscall"
 
 	"sekisho/internal/clock"
 	"sekisho/internal/mail"
 	"sekisho/internal/queue"
+	"sekisho/internal/queue/control"
 )
 
 const (
@@ -21,7 +21,10 @@ const (
 )
 
 // sekisho is ours, with its embedded accounts.
-type sekisho struct{ serve *exec.Cmd }
+type sekisho struct {
+	serve *exec.Cmd
+	spool control.Spool // of the running server
+}
 
 func (*sekisho) settings() string {
 	return `
@@ -37,20 +40,21 @@ func (s *sekisho) start() error {
 	if err := s.serve.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", s.serve.Path, err)
 	}
-	return awaitServer()
-}
-
-func (s *sekisho) stop() error {
-	if err := s.serve.Process.Signal(syscall.SIGTERM); err != nil {
-		return err
+	err := awaitServer()
+	if err == nil {
+		s.spool, err = control.Open(spool, queue.Options{Clock: clock.System{}, Log: slog.Default()})
 	}
-	return s.serve.Wait()
+	return err
 }
 
-// idle looks for messages in the spool that the log says nothing final about.
+// idle looks for messages in the queue that the log says nothing final about.
 func (s *sekisho) idle(settled func(id string) bool) bool {
-	files, err := os.ReadDir(spool + "/messages")
-	return err == nil && !slices.ContainsFunc(files, func(f os.DirEntry) bool { return !settled(f.Name()) })
+	for m, err := range s.spool.All() {
+		if err != nil || !settled(m.Envelope.QueueID) {
+			return false
+		}
+	}
+	return true
 }
 
 // mark writes the log itself: the server, one process, has written what it had
@@ -65,47 +69,42 @@ func (s *sekisho) mark() error {
 	return err
 }
 
-// queue stops the server when its spool is not empty: the spool is one process's
-// alone, and so is looking into it.
+// queue lists what is left, in the words of postqueue.
 func (s *sekisho) queue() ([]string, error) {
-	files, err := os.ReadDir(spool + "/messages")
-	if err != nil || len(files) == 0 {
-		return nil, err
-	}
-	if err := s.stop(); err != nil {
-		return nil, fmt.Errorf("stopping sekisho: %w", err)
-	}
-	q, err := queue.Open(spool, queue.Options{Clock: clock.System{}, Log: slog.Default()})
-	if err != nil {
-		return nil, err
-	}
-	defer q.Close()
 	var lines []string
-	for _, i := range q.List() {
-		lines = append(lines, infoLines(i)...)
+	for m, err := range s.spool.All() {
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, messageLines(m)...)
 	}
 	return lines, nil
 }
 
-// infoLines says of one message what postqueue would.
-func infoLines(i queue.Info) []string {
-	state, env := "deferred", i.Message.Envelope()
-	if i.Held {
+// messageLines says of one message what postqueue would.
+func messageLines(m control.Message) []string {
+	state, env := "deferred", m.Envelope
+	if m.State == control.Held {
 		state = "hold"
 	}
 	var lines []string
 	for n, r := range env.Recipients {
-		if !i.Message.Progress()[n].Done() {
+		if !m.Progress[n].Done {
 			lines = append(lines, fmt.Sprintf("%s from=%s rcpt=%s", state, cmp.Or(mail.Quote(env.Sender), "MAILER-DAEMON"), mail.Quote(r.Address)))
 		}
 	}
 	return lines
 }
 
-// clear empties the spool and starts the server again.
+// clear empties the queue.
 func (s *sekisho) clear() error {
-	if err := os.RemoveAll(spool + "/messages"); err != nil {
-		return err
+	for m, err := range s.spool.All() {
+		if err != nil {
+			return err
+		}
+		if err := s.spool.Delete(m.Envelope.QueueID); err != nil && !errors.Is(err, queue.ErrNotFound) {
+			return err
+		}
 	}
-	return s.start()
+	return nil
 }

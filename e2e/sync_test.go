@@ -14,13 +14,17 @@ import (
 	"testing"
 	"time"
 
+	"sekisho/internal/queue"
+	"sekisho/internal/queue/control"
 	"sekisho/internal/testsite"
 )
 
 // TestSyncedBeforeAcknowledged watches the server's system calls. Before the
-// reply "queued as ID" leaves, the queue file has its name and both are synced.
-// Before the queue file goes, the message in the Maildir has been synced, then
-// named, then its directory synced: nobody ever sees half of it.
+// reply "queued as ID" leaves, the message has been written to the queue's log,
+// whose name was on disk before, and the log has been synced after that; a large
+// message has a file, which has its name, and both are synced. Before the queue
+// notes that the message is gone, the message in the Maildir has been synced,
+// then named, then its directory synced: nobody ever sees half of it.
 func TestSyncedBeforeAcknowledged(t *testing.T) {
 	strace := need(t, "strace", "strace")
 	if exec.Command(strace, "-o", os.DevNull, "true").Run() != nil {
@@ -28,8 +32,9 @@ func TestSyncedBeforeAcknowledged(t *testing.T) {
 	}
 	s := crashSite(t)
 	trace := filepath.Join(s.dir, "trace")
-	cmd := exec.Command(strace, "-D", "-f", "-y", "-s", "300", "-o", trace,
-		"-e", "trace=write,sendto,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat",
+	// Long strings, because the log gets many messages in one write.
+	cmd := exec.Command(strace, "-D", "-f", "-y", "-s", "1000000", "-o", trace,
+		"-e", "trace=openat,write,pwrite64,sendto,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat",
 		binary(t), "serve", "-c", s.conf)
 	server, err := testsite.StartCommand(cmd, s.output(t), s.addr)
 	if err != nil {
@@ -40,8 +45,7 @@ func TestSyncedBeforeAcknowledged(t *testing.T) {
 	settle := func() {
 		await(t, 30*time.Second, "delivery", func() bool {
 			a, err := l.audit(s.mailboxes)
-			left, _ := filepath.Glob(filepath.Join(s.dir, "queue", "*", "messages", "*"))
-			return err == nil && len(a.Lost) == 0 && len(left) == 0
+			return err == nil && len(a.Lost) == 0 && s.queueEmpty(t)
 		})
 	}
 	for range 3 {
@@ -57,6 +61,8 @@ func TestSyncedBeforeAcknowledged(t *testing.T) {
 		sent += 3
 	}
 	clients.Wait()
+	sendLarge(t, s.addr)
+	sent++
 	settle()
 	if err := server.Stop(20 * time.Second); err != nil {
 		t.Error(err)
@@ -90,6 +96,48 @@ func (l *ledger) sendInOneConnection(t *testing.T, addr string, n int) {
 	if !ok || !command(conn, r, 221, "QUIT") {
 		t.Error("a message was not taken")
 	}
+}
+
+// sendLarge sends a message that is too large for the queue's log.
+func sendLarge(t *testing.T, addr string) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	text := strings.Repeat("A line of a message that is large.\r\n", 20000) + "."
+	for _, step := range []struct {
+		code int
+		line string
+	}{
+		{250, "EHLO client.elsewhere.test"}, {250, "MAIL FROM:<sender@elsewhere.test>"},
+		{250, "RCPT TO:<ann@example.test>"}, {354, "DATA"}, {250, text}, {221, "QUIT"},
+	} {
+		if step.code == 250 && step.line == "EHLO client.elsewhere.test" && !reply(conn, r, 220) ||
+			!command(conn, r, step.code, step.line) {
+			t.Errorf("%.20q was not answered with %d", step.line, step.code)
+			return
+		}
+	}
+}
+
+// queueEmpty asks the server whether all has left its queue.
+func (s crashingSite) queueEmpty(t *testing.T) bool {
+	t.Helper()
+	spool, err := control.Open(filepath.Join(s.dir, "queue", "sekisho"), queue.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	for _, err := range spool.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return false
+	}
+	return true
 }
 
 // call is a system call that succeeded, and the places in the trace where it
@@ -171,20 +219,6 @@ func (c call) named() (from, to string) {
 	return "", ""
 }
 
-// removed returns the path of a call that takes a name away.
-func (c call) removed() string {
-	if from, _ := c.named(); strings.HasPrefix(c.name, "rename") {
-		return from
-	}
-	if !strings.HasPrefix(c.name, "unlink") {
-		return ""
-	}
-	if m := quoted.FindStringSubmatch(c.args); m != nil {
-		return join(m)
-	}
-	return ""
-}
-
 // join makes a path of what quoted has found.
 func join(m []string) string {
 	if filepath.IsAbs(m[2]) {
@@ -219,6 +253,57 @@ func safeBefore(calls []call, from, to int, wholeFirst bool, matches func(path s
 	return fmt.Errorf("no file was named")
 }
 
+// logRecord matches a record of a message, or of its end, in what is written to
+// the queue's log.
+func logRecord(kind, id string) *regexp.Regexp {
+	return regexp.MustCompile(`skL` + kind + `(?:\\[0-7]{1,3})+` + id)
+}
+
+// logged returns the segment of the queue's log that a call writes to, "" if it
+// does something else.
+func (c call) logged() string {
+	if c.name != "pwrite64" {
+		return ""
+	}
+	if m := fdPath.FindStringSubmatch(c.args); m != nil && filepath.Base(filepath.Dir(m[1])) == "log" {
+		return m[1]
+	}
+	return ""
+}
+
+// created returns the path of a call that makes a file.
+func (c call) created() string {
+	if c.name == "openat" && strings.Contains(c.args, "O_CREAT") {
+		if m := quoted.FindStringSubmatch(c.args); m != nil {
+			return join(m)
+		}
+	}
+	_, to := c.named()
+	return to
+}
+
+// loggedBefore says whether the record of a message was written to the log and
+// synced before line to, and the log's name was on disk before it was written.
+func loggedBefore(calls []call, to int, id string) error {
+	record := logRecord("M", id)
+	i := slices.IndexFunc(calls, func(c call) bool { return c.end < to && c.logged() != "" && record.MatchString(c.args) })
+	if i < 0 {
+		return fmt.Errorf("no record in the log")
+	}
+	write, segment := calls[i], calls[i].logged()
+	synced := slices.ContainsFunc(calls, func(c call) bool {
+		return c.synced() == segment && c.began > write.end && c.end < to
+	})
+	named := slices.IndexFunc(calls, func(c call) bool { return c.created() == segment && c.end < write.began })
+	directory := named >= 0 && slices.ContainsFunc(calls, func(c call) bool {
+		return c.synced() == filepath.Dir(segment) && c.began > calls[named].end && c.end < write.began
+	})
+	if !synced || !directory {
+		return fmt.Errorf("%s: synced in time: %v; named in time: %v", segment, synced, directory)
+	}
+	return nil
+}
+
 var queuedAs = regexp.MustCompile(`Ok: queued as ([0-9A-Za-z]+)`)
 
 // checkAcknowledgements checks every "queued as ID" and returns how many there
@@ -231,25 +316,28 @@ func checkAcknowledgements(t *testing.T, calls []call) int {
 			continue
 		}
 		n++
-		if err := safeBefore(calls, 0, c.began, false, func(path string) bool { return filepath.Base(path) == m[1] }); err != nil {
-			t.Errorf("%s was acknowledged too early: %v", m[1], err)
+		hot := loggedBefore(calls, c.began, m[1])
+		cold := safeBefore(calls, 0, c.began, false, func(path string) bool { return filepath.Base(path) == m[1] })
+		if hot != nil && cold != nil {
+			t.Errorf("%s was acknowledged too early: %v; %v", m[1], hot, cold)
 		}
 	}
 	return n
 }
 
-// checkRemovals checks the first n removals of queue files, each of a message
+// checkRemovals checks the first n removals from the queue, each of a message
 // that was alone in the server.
 func checkRemovals(t *testing.T, calls []call, n int) int {
 	found, from := 0, 0
+	record := logRecord("R", "")
 	for _, c := range calls {
-		path := c.removed()
-		if found == n || !strings.Contains(path, "/messages/") {
+		path := c.logged()
+		if found == n || path == "" || !record.MatchString(c.args) {
 			continue
 		}
 		found++
 		if err := safeBefore(calls, from, c.began, true, func(path string) bool { return strings.Contains(path, "/new/") }); err != nil {
-			t.Errorf("%s was removed too early: %v", path, err)
+			t.Errorf("%s: removal noted too early: %v", path, err)
 		}
 		from = c.end
 	}
@@ -299,6 +387,50 @@ func TestSafeBefore(t *testing.T) {
 				if want := tt.safe && (tt.wholeFirst || !wholeFirst); (err == nil) != want {
 					t.Errorf("name after content demanded: %v; got %v", wholeFirst, err)
 				}
+			}
+		})
+	}
+}
+
+// TestLoggedBefore keeps the watcher of the log honest.
+func TestLoggedBefore(t *testing.T) {
+	const (
+		create = `1 openat(AT_FDCWD</>, "/q/log/1-a", O_RDWR|O_CREAT|O_EXCL|O_CLOEXEC, 0600) = 7</q/log/1-a>` + "\n"
+		reuse  = `1 renameat(AT_FDCWD</>, "/q/log/spare1", AT_FDCWD</>, "/q/log/1-a") = 0` + "\n"
+		dir    = `1 fsync(5</q/log>) = 0` + "\n"
+		other  = `1 pwrite64(7</q/log/1-a>, "\365skLM\0\0\0B\0\0\0", 4096, 0) = 4096` + "\n"
+		write  = `1 pwrite64(7</q/log/1-a>, "\365skLM\0\0\0B\0\0\365skLM\0\0\0A\0\0", 4096, 0) = 4096` + "\n"
+		sync   = `1 fdatasync(7</q/log/1-a>) = 0` + "\n"
+		failed = `1 fdatasync(7</q/log/1-a>) = -1 EIO (Input/output error)` + "\n"
+		begun  = `1 fdatasync(7</q/log/1-a> <unfinished ...>` + "\n"
+		ended  = `1 <... fdatasync resumed>) = 0` + "\n"
+		ack    = `3 write(9<socket:[5]>, "250 2.0.0 Ok: queued as A\r\n", 27) = 27` + "\n"
+	)
+	for name, tt := range map[string]struct {
+		trace string
+		safe  bool
+	}{
+		"synced":               {create + dir + write + sync + ack, true},
+		"file used again":      {reuse + dir + write + sync + ack, true},
+		"among others":         {create + dir + other + sync + write + begun + ended + ack, true},
+		"not synced":           {create + dir + write + ack, false},
+		"sync failed":          {create + dir + write + failed + ack, false},
+		"sync under way":       {create + dir + write + begun + strings.ReplaceAll(ack, "1 ", "3 ") + ended, false},
+		"synced before":        {create + dir + other + sync + write + ack, false},
+		"not written":          {create + dir + other + sync + ack, false},
+		"not named":            {create + write + sync + ack, false},
+		"named too late":       {create + write + dir + sync + ack, false},
+		"acknowledged already": {create + dir + ack + write + sync, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "trace")
+			if err := os.WriteFile(file, []byte(tt.trace), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			calls := readTrace(t, file)
+			at := slices.IndexFunc(calls, func(c call) bool { return queuedAs.MatchString(c.args) })
+			if err := loggedBefore(calls, calls[at].began, "A"); (err == nil) != tt.safe {
+				t.Errorf("got %v", err)
 			}
 		})
 	}

@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"internal/config", "internal/mail", "internal/tok822", "internal/mimestate"},
 	{"internal/dns", "internal/zone", "internal/evidence", "internal/sqldb", "internal/table/...", "internal/directory/...", "internal/sasl/..."},
 	{"internal/matchlist", "internal/rewrite", "internal/restrict", "internal/policyd", "internal/explain", "internal/site", "internal/check", "internal/anvil"},
-	{"internal/queue", "internal/cleanup", "internal/deliver/...", "internal/bounce", "internal/qmgr", "internal/verify"},
+	{"internal/queue/...", "internal/cleanup", "internal/deliver/...", "internal/bounce", "internal/qmgr", "internal/verify"},
 	{"internal/smtpd"},
 	{"internal/master", "internal/applet/..."},
 	{"cmd/..."},

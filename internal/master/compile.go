@@ -17,6 +17,7 @@ import (
 	"sekisho/internal/mail"
 	"sekisho/internal/policyd"
 	"sekisho/internal/queue"
+	"sekisho/internal/queue/control"
 	"sekisho/internal/rewrite"
 	"sekisho/internal/sasl"
 	"sekisho/internal/sasl/penalty"
@@ -33,7 +34,7 @@ func begin(dir string, c clock.Clock, log *slog.Logger) (*shared, *graph, error)
 	}
 	sh := &shared{clock: c, guesses: penalty.NewLedger(c)}
 	sh.anvil = anvil.New(st.Config.Duration("anvil_rate_time_unit"), c)
-	if sh.queue, err = openQueue(st.Config, c, log); err != nil {
+	if err = sh.openQueue(st.Config, log); err != nil {
 		return nil, nil, errors.Join(st.Err(), err, st.Close())
 	}
 	sh.probed = openProbed(st.Config, log)
@@ -57,16 +58,24 @@ func (sh *shared) compile(dir string, log *slog.Logger) (*graph, error) {
 	return sh.build(st, log)
 }
 
-func openQueue(cfg *config.Config, c clock.Clock, log *slog.Logger) (*queue.Queue, error) {
-	dir := spoolDir(cfg)
+// openQueue opens the spool, and the door for queue commands.
+func (sh *shared) openQueue(cfg *config.Config, log *slog.Logger) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: sekisho_spool_directory: %w", cfg.Pos("sekisho_spool_directory"), err)
+		}
+	}()
+	dir, o := spoolDir(cfg), queue.Options{Clock: sh.clock, Log: log}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("%s: sekisho_spool_directory: %w", cfg.Pos("sekisho_spool_directory"), err)
+		return err
 	}
-	q, err := queue.Open(dir, queue.Options{Clock: c, Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("%s: sekisho_spool_directory: %w", cfg.Pos("sekisho_spool_directory"), err)
+	if sh.queue, err = queue.Open(dir, o); err != nil {
+		return err
 	}
-	return q, nil
+	if sh.control, err = control.Serve(sh.queue, dir, o); err != nil {
+		return errors.Join(err, sh.queue.Close())
+	}
+	return nil
 }
 
 // builder puts a graph together and collects what stands against it.

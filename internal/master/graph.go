@@ -13,6 +13,7 @@ import (
 	"sekisho/internal/config"
 	"sekisho/internal/qmgr"
 	"sekisho/internal/queue"
+	"sekisho/internal/queue/control"
 	"sekisho/internal/sasl/penalty"
 	"sekisho/internal/site"
 	"sekisho/internal/verify"
@@ -22,6 +23,7 @@ import (
 type shared struct {
 	clock   clock.Clock
 	queue   *queue.Queue
+	control *control.Server
 	probed  *verify.Cache
 	anvil   *anvil.Anvil
 	guesses *penalty.Ledger
@@ -38,7 +40,9 @@ func (s *shared) idle() <-chan struct{} {
 	return c
 }
 
-func (s *shared) close() error { return errors.Join(s.probed.Close(), s.queue.Close()) }
+func (s *shared) close() error {
+	return errors.Join(s.probed.Close(), s.control.Close(), s.queue.Close())
+}
 
 // service is an inet service of master.cf, ready to serve.
 type service struct {

@@ -100,7 +100,7 @@ func (j *job) expired(now time.Time) bool {
 	if j.env.Sender == "" {
 		lifetime = j.m.o.BounceQueueLifetime
 	}
-	return !now.Before(j.env.Arrived.Add(lifetime))
+	return j.msg.Expired() || !now.Before(j.env.Arrived.Add(lifetime))
 }
 
 // keep takes down the outcomes and puts the message back.

@@ -165,9 +165,19 @@ func (j *job) discarded(i int, to mail.Recipient) {
 func (j *job) content() (io.ReadCloser, error) {
 	r, err := j.msg.Open()
 	if err != nil {
+		j.watch(err)
 		return nil, err
 	}
 	return &watched{r, j}, nil
+}
+
+// watch remembers an error that says the content is damaged.
+func (j *job) watch(err error) {
+	if errors.Is(err, queue.ErrDamaged) {
+		j.mu.Lock()
+		j.damaged = err
+		j.mu.Unlock()
+	}
 }
 
 // watched is content that tells its job of damage.
@@ -178,10 +188,8 @@ type watched struct {
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	if err != nil && errors.Is(err, queue.ErrDamaged) {
-		w.j.mu.Lock()
-		w.j.damaged = err
-		w.j.mu.Unlock()
+	if err != nil {
+		w.j.watch(err)
 	}
 	return n, err
 }

@@ -217,14 +217,14 @@ func (s *site) put(sender string, rcpts ...string) string {
 	return s.putEnvelope(env)
 }
 
-func (s *site) putEnvelope(env mail.Envelope) string {
+func (s *site) putEnvelope(env mail.Envelope, text ...string) string {
 	s.t.Helper()
 	id := s.queue.NewID()
 	d, err := s.queue.Create(id)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	io.WriteString(d, "Subject: x\n\nhello\n")
+	io.WriteString(d, "Subject: x\n\nhello\n"+strings.Join(text, ""))
 	if err := d.Commit(env); err != nil {
 		s.t.Fatal(err)
 	}
@@ -524,7 +524,8 @@ func TestSoftBounce(t *testing.T) {
 
 func TestDamagedMessage(t *testing.T) {
 	s := newSite(t, "")
-	id := s.put("s@x.test", "ok@example.com")
+	text := strings.Repeat("0123456789\n", 1<<16) // too much for the queue's log
+	id := s.putEnvelope(mail.Envelope{Sender: "s@x.test", Recipients: []mail.Recipient{{Address: "ok@example.com"}}}, text)
 	path := filepath.Join(s.dir, "spool", "messages", id)
 	file, err := os.ReadFile(path)
 	if err != nil {

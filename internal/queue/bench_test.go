@@ -14,7 +14,7 @@ import (
 // BenchmarkCommit puts messages of 10 KiB into the queue.
 func BenchmarkCommit(b *testing.B) {
 	text := bytes.Repeat([]byte("0123456789abcdef0123456789abcde\n"), 320)
-	for _, sessions := range []int{1, 10, 50} {
+	for _, sessions := range []int{1, 10, 50, 200} {
 		b.Run(fmt.Sprint(sessions), func(b *testing.B) {
 			q, err := Open(filepath.Join(b.TempDir(), "spool"), Options{Clock: clock.System{}, Log: slog.Default()})
 			if err != nil {

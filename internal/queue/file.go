@@ -31,7 +31,7 @@ const (
 	maxRecord  = 1 << 28 // bytes; more is damage
 )
 
-// Kinds of record.
+// Kinds of record in a file.
 const (
 	recordEnvelope = 'E'
 	recordUpdate   = 'U'
@@ -45,9 +45,12 @@ type update struct {
 	Results []deliver.Result `json:"results,omitempty"` // Recipient indexes the envelope
 	Told    []int            `json:"told,omitempty"`    // the sender knows of these recipients' outcome
 	Warned  bool             `json:"warned,omitempty"`  // the sender knows of the delay
+	Expired bool             `json:"expired,omitempty"` // to be returned at the next attempt
 	Until   *time.Time       `json:"until,omitempty"`   // due again at this time
 	Held    *bool            `json:"held,omitempty"`
 }
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 func encodeHeader(length int64, sum uint32) []byte {
 	b := make([]byte, 0, headerSize)
@@ -67,17 +70,32 @@ func decodeHeader(b []byte) (length int64, sum uint32, err error) {
 	return length, binary.BigEndian.Uint32(b[16:]), nil
 }
 
+func readHeader(f *os.File) (length int64, sum uint32, err error) {
+	var head [headerSize]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		if err == io.EOF {
+			err = fmt.Errorf("%w: cut off in the header", ErrDamaged)
+		}
+		return 0, 0, err
+	}
+	return decodeHeader(head[:])
+}
+
 func encodeRecord(kind byte, value any) ([]byte, error) {
 	payload, err := json.Marshal(value)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, 0, recordHead+len(payload))
+	return appendRecord(nil, kind, payload), nil
+}
+
+func appendRecord(b []byte, kind byte, payload []byte) []byte {
+	start := len(b)
 	b = append(b, kind)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
-	sum := crc32.Update(crc32.Checksum(b, castagnoli), castagnoli, payload)
+	sum := crc32.Update(crc32.Checksum(b[start:], castagnoli), castagnoli, payload)
 	b = binary.BigEndian.AppendUint32(b, sum)
-	return append(b, payload...), nil
+	return append(b, payload...)
 }
 
 // readRecord reads one record. The error is io.EOF at a clean end of the file.
@@ -113,12 +131,16 @@ type content struct {
 	want uint32
 }
 
-func openContent(path string, length int64, sum uint32) (*content, error) {
+func openContent(path string) (*content, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Seek(headerSize, io.SeekStart); err != nil {
+	length, sum, err := readHeader(f)
+	if err == nil {
+		_, err = f.Seek(headerSize, io.SeekStart)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -36,7 +36,8 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		m, err := q.load("0000000001", true)
+		e := &entry{id: "0000000001"}
+		m, err := q.load(e, true)
 		if err != nil {
 			if valid {
 				t.Fatalf("a good message was refused: %v", err)
@@ -53,7 +54,7 @@ func FuzzLoad(f *testing.F) {
 		if err := m.Record([]deliver.Result{{Recipient: 0, Status: deliver.Sent, Text: time.Now().String()}}); err != nil {
 			t.Fatal(err)
 		}
-		again, err := q.load("0000000001", true)
+		again, err := q.load(e, true)
 		if err != nil || again.Progress()[0].Result != m.Progress()[0].Result {
 			t.Fatalf("what was recorded is lost: %v", err)
 		}

@@ -1,13 +1,14 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
+	"iter"
 	"sort"
 	"time"
 )
 
-// Info is what a listing says about one message.
+// Info is what a listing says about one message. The last answer for each
+// recipient is in Message.Progress.
 type Info struct {
 	Message *Message  // as it was at that moment; only to be looked at
 	Due     time.Time // when it is tried next
@@ -15,84 +16,64 @@ type Info struct {
 	Active  bool // claimed: being delivered now
 }
 
-// ErrBusy is the error of Hold and Release for a message that is being
-// delivered, or is not in the queue.
-var ErrBusy = errors.New("not waiting in the queue")
+// All yields every message that was in the queue when the loop began and still
+// is, in no order. One at a time is in memory.
+func (q *Queue) All() iter.Seq[Info] {
+	return func(yield func(Info) bool) {
+		for _, e := range q.all() {
+			if i, err := q.info(e); err == nil && !yield(i) {
+				return
+			}
+		}
+	}
+}
 
 // List returns all messages, in order of arrival.
 func (q *Queue) List() []Info {
-	list := q.snapshot()
-	found := list[:0]
-	for _, s := range list {
-		m, err := q.load(s.id, false)
-		if err != nil {
-			continue // gone by now, or found damaged when it is due
+	var list []Info
+	for i := range q.All() {
+		list = append(list, i)
+	}
+	sort.Slice(list, func(i, j int) bool {
+		a, b := list[i].Message, list[j].Message
+		if !a.env.Arrived.Equal(b.env.Arrived) {
+			return a.env.Arrived.Before(b.env.Arrived)
 		}
-		s.info.Message = m
-		found = append(found, s)
-	}
-	sort.SliceStable(found, func(i, j int) bool {
-		return found[i].info.Message.env.Arrived.Before(found[j].info.Message.env.Arrived)
+		return a.e.order < b.e.order
 	})
-	infos := make([]Info, len(found))
-	for i, s := range found {
-		infos[i] = s.info
-	}
-	return infos
-}
-
-type listed struct {
-	id    string
-	order uint64
-	info  Info
-}
-
-func (q *Queue) snapshot() []listed {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	list := make([]listed, 0, len(q.entries))
-	for id, e := range q.entries {
-		list = append(list, listed{id, e.order, Info{Due: e.due, Held: e.held, Active: e.index < 0 && !e.held}})
-	}
-	sort.Slice(list, func(i, j int) bool { return list[i].order < list[j].order })
 	return list
 }
 
-// Hold keeps a waiting message from being delivered, durably, until Release.
-func (q *Queue) Hold(id string) error { return q.setHeld(id, true) }
-
-// Release makes a held message due now.
-func (q *Queue) Release(id string) error { return q.setHeld(id, false) }
-
-func (q *Queue) setHeld(id string, held bool) error {
-	if !q.take(id, !held) {
-		return fmt.Errorf("%s: %w", id, ErrBusy)
+// Show returns one message. The error is ErrNotFound when it is not in the
+// queue, ErrDamaged when it cannot be read.
+func (q *Queue) Show(id string) (Info, error) {
+	e := q.find(id)
+	if e == nil {
+		return Info{}, fmt.Errorf("%s: %w", id, ErrNotFound)
 	}
-	now := q.clock.Now()
-	m, err := q.load(id, true)
-	if err == nil {
-		err = m.append(update{Held: &held, Until: &now})
-	}
-	if err != nil {
-		q.giveBack(id, now.Add(retryLoad), !held)
-		return fmt.Errorf("%s: %w", id, err)
-	}
-	q.giveBack(id, now, held)
-	return nil
+	return q.info(e)
 }
 
-// take claims a message out of turn, if it is held as the caller expects.
-func (q *Queue) take(id string, held bool) bool {
+func (q *Queue) info(e *entry) (Info, error) {
+	m, err := q.load(e, false) // a damaged one is found when it is due
+	if err != nil {
+		return Info{}, fmt.Errorf("%s: %w", e.id, err)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e := q.entries[id]
-	if e == nil || e.held != held || (!held && e.index < 0) {
-		return false
+	i := Info{Message: m, Due: time.Unix(0, e.due), Held: e.held, Active: e.claimed}
+	if e.hint && m.until.After(i.Due) {
+		i.Due = m.until
 	}
-	if held {
-		e.held = false // claimed until given back
-	} else {
-		q.due.remove(e)
+	return i, nil
+}
+
+// hintOf is what the file's time should say of a message.
+func (q *Queue) hintOf(e *entry) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e.held {
+		return heldTime
 	}
-	return true
+	return time.Unix(0, e.due)
 }

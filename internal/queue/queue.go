@@ -10,18 +10,20 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/queue/commitlog"
 	"sekisho/internal/safefile"
 )
 
-// retryLoad is when a file is tried again that could not be read for a reason
-// that has nothing to do with it, such as too many open files.
+// retryLoad is when a message is tried again that could not be read for a
+// reason that has nothing to do with it, such as too many open files.
 const retryLoad = time.Minute
 
-// ErrDamaged is the error of a file that has changed since it was written.
+// ErrDamaged is the error of a message that has changed since it was written.
 var ErrDamaged = errors.New("queue file is damaged")
 
 // Options are what a Queue needs besides its directory.
@@ -37,38 +39,47 @@ type Queue struct {
 	log   *slog.Logger
 	lock  *os.File
 	names *dirSync // of messages/
+	hot   *commitlog.Log
 
 	spares  spares
-	writers sync.Pool // of *bufio.Writer, for drafts
+	writers sync.Pool    // of *bufio.Writer, for drafts
+	buffers sync.Pool    // of *[]byte, for drafts
+	memory  atomic.Int64 // bytes of content kept in memory
 
 	mu      sync.Mutex
 	entries map[string]*entry // every message, claimed and held ones too
 	drafts  map[string]bool
 	due     schedule
 	changed chan struct{} // closed when something became due earlier
+	waiters int           // of changed
 	serial  uint32        // last part of the ids
 	arrival uint64        // order among messages due at the same time
 }
 
 // Open opens the spool in dir, which it creates if need be, and repairs what
-// a crash has left: unfinished drafts are removed, files that make no sense go
-// to corrupt/ and are logged. Every message that was claimed when the process
-// ended is due again. It fails when another process has the spool open or the
-// directory cannot be used.
+// a crash has left: unfinished drafts are removed, what makes no sense in the
+// log goes to corrupt/ and is logged. Files of messages are looked at when they
+// are due. Every message that was claimed when the process ended is due again.
+// It fails when another process has the spool open or the directory cannot be
+// used.
 func Open(dir string, o Options) (*Queue, error) {
+	return open(dir, o, commitlog.Options{})
+}
+
+func open(dir string, o Options, l commitlog.Options) (*Queue, error) {
 	q := &Queue{
 		dir: dir, clock: o.Clock, log: o.Log,
 		entries: map[string]*entry{}, drafts: map[string]bool{},
 		changed: make(chan struct{}), serial: rand.Uint32(),
 	}
-	if err := q.open(); err != nil {
+	if err := q.open(l); err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, err)
 	}
 	return q, nil
 }
 
-func (q *Queue) open() error {
-	for _, sub := range []string{"", incoming, messages, corrupt} {
+func (q *Queue) open(o commitlog.Options) error {
+	for _, sub := range []string{"", incoming, messages, corrupt, logDir} {
 		if err := os.MkdirAll(filepath.Join(q.dir, sub), 0o700); err != nil {
 			return err
 		}
@@ -85,7 +96,7 @@ func (q *Queue) open() error {
 		return err
 	}
 	q.names = &dirSync{sync: f.Sync, close: f.Close}
-	if err := q.recover(); err != nil {
+	if err := q.recover(o); err != nil {
 		q.Close()
 		return err
 	}
@@ -111,7 +122,11 @@ func (q *Queue) takeLock() error {
 // Close lets another process open the spool. Nothing may be going on: no
 // draft, no claimed message, no call of Next.
 func (q *Queue) Close() error {
-	return errors.Join(q.names.close(), q.lock.Close())
+	var err error
+	if q.hot != nil {
+		err = q.hot.Close()
+	}
+	return errors.Join(err, q.names.close(), q.lock.Close())
 }
 
 // NewID returns an id that no message in the queue has: ten upper-case
@@ -139,37 +154,57 @@ func (q *Queue) Free() (int64, error) {
 }
 
 // Next waits for a message to be due and returns it. The caller owns it until
-// Defer, Hold or Remove. It fails only when ctx ends.
+// Defer, Remove or SetAside. It fails only when ctx ends.
 func (q *Queue) Next(ctx context.Context) (*Message, error) {
 	for {
-		id, wait, changed := q.claim()
-		if id == "" {
+		e, wait, changed := q.claim()
+		if e == nil {
 			if err := q.wait(ctx, wait, changed); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		m, err := q.load(id, true)
-		if err == nil {
+		if m := q.claimed(e); m != nil {
 			return m, nil
 		}
-		q.giveBack(id, q.clock.Now().Add(retryLoad), false)
-		q.giveUp(id, err)
 	}
 }
 
+// claimed loads a message that was claimed; nil if it cannot be delivered now.
+func (q *Queue) claimed(e *entry) *Message {
+	m, err := q.load(e, true)
+	if err != nil {
+		q.giveBack(e, q.clock.Now().Add(retryLoad))
+		q.giveUp(e, err)
+		return nil
+	}
+	q.mu.Lock()
+	early := e.hint && m.until.After(q.clock.Now())
+	e.hint, e.held = false, e.held || m.held
+	held := e.held
+	q.mu.Unlock()
+	if early || held {
+		q.giveBack(e, m.until)
+		return nil
+	}
+	return m
+}
+
 // claim takes the first message that is due, or says how long there is none.
-func (q *Queue) claim() (id string, wait time.Duration, changed <-chan struct{}) {
+func (q *Queue) claim() (e *entry, wait time.Duration, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	wait = 24 * time.Hour
 	if len(q.due) > 0 {
-		wait = q.due[0].due.Sub(q.clock.Now())
+		wait = time.Duration(q.due[0].due - q.clock.Now().UnixNano())
 	}
 	if wait > 0 {
-		return "", wait, q.changed
+		q.waiters++
+		return nil, wait, q.changed
 	}
-	return q.due.pop().id, 0, nil
+	e = q.due.pop()
+	e.claimed = true
+	return e, 0, nil
 }
 
 func (q *Queue) wait(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
@@ -186,59 +221,62 @@ func (q *Queue) wait(ctx context.Context, d time.Duration, changed <-chan struct
 	return ctx.Err()
 }
 
-// Flush makes all messages due now that are neither held nor claimed.
-func (q *Queue) Flush() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now := q.clock.Now()
-	for _, e := range q.entries {
-		if e.index >= 0 && e.due.After(now) {
-			q.due.move(e, now)
-		}
-	}
-	q.announce()
-}
-
 // announce wakes Next; q.mu is held.
 func (q *Queue) announce() {
-	close(q.changed)
-	q.changed = make(chan struct{})
+	if q.waiters > 0 {
+		close(q.changed)
+		q.changed, q.waiters = make(chan struct{}), 0
+	}
 }
 
 // add makes a message known; q.mu is not held.
-func (q *Queue) add(id string, due time.Time, held bool) {
+func (q *Queue) add(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.drafts, id)
+	delete(q.drafts, e.id)
 	q.arrival++
-	e := &entry{id: id, due: due, order: q.arrival, held: held, index: -1}
-	q.entries[id] = e
-	if !held {
+	e.order, e.index = q.arrival, -1
+	q.entries[e.id] = e
+	q.enter(e)
+}
+
+// enter puts a message that is not claimed into the schedule, unless it is
+// held; q.mu is held.
+func (q *Queue) enter(e *entry) {
+	if !e.held && e.index < 0 {
 		q.due.push(e)
 		q.announce()
 	}
 }
 
-// giveBack puts a claimed message back into the schedule.
-func (q *Queue) giveBack(id string, due time.Time, held bool) {
+// giveBack ends a claim.
+func (q *Queue) giveBack(e *entry, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e := q.entries[id]
-	e.due, e.held = due, held
-	if !held {
-		q.due.push(e)
-		q.announce()
+	e.claimed, e.due = false, nanos(due)
+	if e.deleted {
+		delete(q.entries, e.id)
+		return
 	}
+	q.enter(e)
 }
 
-func (q *Queue) forget(id string) {
+// forget takes a message out of what is known, whatever its state.
+func (q *Queue) forget(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if e := q.entries[id]; e != nil && e.index >= 0 {
+	if e.index >= 0 {
 		q.due.remove(e)
 	}
-	delete(q.entries, id)
-	delete(q.drafts, id)
+	if q.entries[e.id] == e {
+		delete(q.entries, e.id)
+	}
+}
+
+func (q *Queue) find(id string) *entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.entries[id]
 }
 
 // writer returns a buffer to f, which goes back to q.writers.
@@ -256,4 +294,5 @@ const (
 	incoming = "incoming"
 	messages = "messages"
 	corrupt  = "corrupt"
+	logDir   = "log"
 )

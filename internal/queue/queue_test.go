@@ -21,7 +21,8 @@ import (
 	"sekisho/internal/mail"
 )
 
-var start = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+// start is later than any file's real time, which would count as not due.
+var start = time.Date(2036, 11, 25, 12, 0, 0, 0, time.UTC)
 
 // site is a spool and what belongs to it.
 type site struct {
@@ -87,9 +88,41 @@ func (s *site) next(t *testing.T) *Message {
 
 func (s *site) nothingDue(t *testing.T) {
 	t.Helper()
-	if id, wait, _ := s.claim(); id != "" || wait <= 0 {
-		t.Fatalf("%q is due, wait %v", id, wait)
+	for {
+		e, wait, _ := s.claim()
+		if e == nil {
+			if wait <= 0 {
+				t.Fatalf("wait %v", wait)
+			}
+			return
+		}
+		if s.claimed(e) != nil { // else it could not be delivered
+			t.Fatalf("%s is due", e.id)
+		}
 	}
+}
+
+// cold moves every message out of the log.
+func (s *site) cold(t *testing.T) {
+	t.Helper()
+	for _, e := range s.all() {
+		if e.hot != nil {
+			if err := s.moveOut(e, e.hot.place.Segment()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// large is content that gets a file of its own.
+var large = strings.Repeat("0123456789abcde\n", maxHot/16+1)
+
+// putFile is put for a message that gets a file.
+func (s *site) putFile(t *testing.T, text string, env mail.Envelope) string {
+	t.Helper()
+	id := s.put(t, text, env)
+	s.cold(t)
+	return id
 }
 
 func read(t *testing.T, m *Message) string {
@@ -257,18 +290,15 @@ func TestHold(t *testing.T) {
 	if err := s.Release(held); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Release(held); !errors.Is(err, ErrBusy) {
+	if err := s.Release(held); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("released twice: %v", err)
 	}
 	m := s.next(t)
 	if m.env.QueueID != held {
 		t.Errorf("got %s, want the released %s", m.env.QueueID, held)
 	}
-	if err := s.Hold(held); !errors.Is(err, ErrBusy) {
-		t.Errorf("held while being delivered: %v", err)
-	}
 	list := s.List()
-	if len(list) != 2 || !list[0].Active || !list[1].Held || list[1].Message.Envelope().QueueID != other {
+	if len(list) != 2 || !list[0].Active || list[0].Held || !list[1].Held || list[1].Message.Envelope().QueueID != other {
 		t.Errorf("list %+v", list)
 	}
 }
@@ -297,7 +327,7 @@ func TestDiscardLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	io.WriteString(d, "half")
+	io.WriteString(d, large)
 	d.Discard()
 	d.Discard()
 	files, err := os.ReadDir(filepath.Join(s.dir, incoming))
@@ -348,16 +378,17 @@ func TestFilesAreUsedAgain(t *testing.T) {
 		}
 		return st.Sys().(*syscall.Stat_t).Ino
 	}
-	first := s.put(t, strings.Repeat("long\n", 10000), envelope("x@a.test"))
+	first := s.putFile(t, strings.Repeat("long\n", 10000), envelope("x@a.test"))
 	used := inode(first)
 	if err := s.next(t).Remove(); err != nil {
 		t.Fatal(err)
 	}
-	second := s.put(t, "short\n", envelope("y@a.test"))
+	second := s.putFile(t, "short\n", envelope("y@a.test"))
 	if inode(second) != used {
 		t.Errorf("a new file was made")
 	}
-	third := s.put(t, "third\n", envelope("z@a.test"))
+	s.clock.Advance(time.Second)
+	third := s.putFile(t, "third\n", envelope("z@a.test"))
 	if inode(third) == used {
 		t.Error("a file in use was taken")
 	}
@@ -376,6 +407,9 @@ func TestSparesAreBounded(t *testing.T) {
 	for range maxSpares + 10 {
 		d, err := s.Create(s.NewID())
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.spill(); err != nil {
 			t.Fatal(err)
 		}
 		drafts = append(drafts, d)
@@ -402,8 +436,9 @@ func TestDiskErrorsCanBeRecognised(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	io.WriteString(d, large)
 	d.f.Close() // a disk that no longer takes anything
-	io.WriteString(d, strings.Repeat("x", 100<<10))
+	io.WriteString(d, large)
 	if err := d.Commit(envelope("x@a.test")); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Commit: %v, want the cause to be recognisable", err)
 	}
@@ -423,6 +458,7 @@ func TestCommitFailsWhenTheDirectoryCannotBeSynced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	io.WriteString(d, large)
 	if err := d.Commit(envelope("x@a.test")); !errors.Is(err, broken) {
 		t.Errorf("Commit: %v, want %v", err, broken)
 	}
@@ -444,6 +480,7 @@ func TestConcurrentCommitsShareDirectorySyncs(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			io.WriteString(d, large)
 			if err := d.Commit(envelope("x@a.test")); err != nil {
 				t.Error(err)
 			}
