@@ -74,6 +74,8 @@ func found(q evidence.Question, a evidence.Answer) string {
 	case evidence.DNS, evidence.Host:
 	case evidence.Clock:
 		return a.Asked.Format("2006-01-02 15:04:05 -0700")
+	case evidence.Verify:
+		return a.Value + " (" + a.Reason + ")"
 	default:
 		return fmt.Sprintf("%q", a.Value)
 	}
@@ -96,6 +98,13 @@ func found(q evidence.Question, a evidence.Answer) string {
 // possible lists answers that a question could have, one of each kind that
 // restrictions tell apart.
 func possible(q evidence.Question) []evidence.Answer {
+	if q.Kind == evidence.Verify {
+		var out []evidence.Answer
+		for _, outcome := range []string{evidence.Deliverable, evidence.Undeliverable, evidence.Deferred} {
+			out = append(out, evidence.Answer{Status: evidence.Found, Value: outcome, Reason: "assumed"})
+		}
+		return out
+	}
 	out := []evidence.Answer{{Status: evidence.NotFound}, {Status: evidence.ServFail, Reason: "assumed"}}
 	if q.Kind != evidence.DNS {
 		return out

@@ -9,7 +9,6 @@ import (
 
 	"sekisho/internal/config"
 	"sekisho/internal/deliver"
-	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
 	"sekisho/internal/maillog"
 	"sekisho/internal/verify"
@@ -78,9 +77,6 @@ func (b *builder) verification(cfg *config.Config) func(context.Context, string)
 	count, delay := cfg.Int("address_verify_poll_count"), cfg.Duration("address_verify_poll_delay")
 	return func(ctx context.Context, addr string) (outcome, reason string) {
 		e := b.verifier.Poll(ctx, addr, count, delay)
-		return [...]string{
-			verify.Deliverable: evidence.Deliverable, verify.Deferred: evidence.Deferred,
-			verify.Undeliverable: evidence.Undeliverable, verify.InProgress: evidence.InProgress,
-		}[e.Status], e.Text
+		return e.Status.String(), e.Text
 	}
 }

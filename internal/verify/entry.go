@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"sekisho/internal/evidence"
 )
 
 // Status is what is known about an address. The numbers are those of Postfix's
@@ -16,6 +18,14 @@ const (
 	Undeliverable        // the last probe found that there is no such address
 	InProgress           // the first probe is under way
 )
+
+// String returns the status in the words of package evidence.
+func (s Status) String() string {
+	return [...]string{
+		Deliverable: evidence.Deliverable, Deferred: evidence.Deferred,
+		Undeliverable: evidence.Undeliverable, InProgress: evidence.InProgress,
+	}[s]
+}
 
 // Entry is what the cache has about one address. Times are seconds since 1970;
 // one of the two is set at least.

@@ -2,8 +2,11 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -66,9 +69,9 @@ func New(o Options) *Verifier {
 // sent (verify.c).
 const probeLife = 1000
 
-// key is how the cache names an address: its colons are no part of the name, as
+// Key is how the cache names an address: its colons are no part of the name, as
 // in Postfix's.
-func key(addr string) string { return strings.ReplaceAll(addr, ":", "_") }
+func Key(addr string) string { return strings.ReplaceAll(addr, ":", "_") }
 
 // Query returns what is known about an address now. If that is nothing or too
 // old, a probe is in the queue when Query returns, or the log says why not.
@@ -86,7 +89,7 @@ func (v *Verifier) look(addr string) (e Entry, probe bool) {
 	c := v.o.Cache
 	c.lock()
 	defer c.mu.Unlock()
-	k, now := key(addr), v.o.Clock.Now().Unix()
+	k, now := Key(addr), v.o.Clock.Now().Unix()
 	e, found := c.entries[k]
 	if !found || now-e.Probed > probeLife && v.o.expired(e, now) {
 		e = Entry{Status: InProgress, Text: inProgress}
@@ -101,6 +104,22 @@ func (v *Verifier) look(addr string) (e Entry, probe bool) {
 		c.put(k, probed)
 	}
 	return e, probe
+}
+
+// Known returns, by Key, what a server of a configuration would answer about
+// addresses without waiting for a probe. Nothing is known where it has no file.
+func Known(c *config.Config, now time.Time) (map[string]Entry, error) {
+	path, err := Path(c.Str("address_verify_map"), c.Str("default_database_type"))
+	if err != nil || path == "" {
+		return nil, nil // its cache is in its memory
+	}
+	entries, _, err := Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	set := FromConfig(c)
+	maps.DeleteFunc(entries, func(_ string, e Entry) bool { return set.expired(e, now.Unix()) })
+	return entries, err
 }
 
 // expired: the entry is too old to be used.
@@ -130,18 +149,18 @@ func (v *Verifier) probe(ctx context.Context, addr string) {
 	c := v.o.Cache
 	c.lock()
 	defer c.mu.Unlock()
-	if e, ok := c.entries[key(addr)]; ok && e.Updated == 0 {
-		c.forget(key(addr))
+	if e, ok := c.entries[Key(addr)]; ok && e.Updated == 0 {
+		c.forget(Key(addr))
 	} else if ok {
 		e.Probed = 0
-		c.put(key(addr), e)
+		c.put(Key(addr), e)
 	}
 }
 
 // Update takes down what became of a probe. A failed probe does not take away
 // from an address that it was deliverable, until that expires.
 func (v *Verifier) Update(addr string, status Status, text string) {
-	k := key(addr)
+	k := Key(addr)
 	if v.o.NegativeCache || status == Deliverable {
 		c := v.o.Cache
 		c.lock()
@@ -171,7 +190,7 @@ type waiter struct{ wake context.CancelFunc }
 // an outcome has come.
 func (v *Verifier) Poll(ctx context.Context, addr string, count int, delay time.Duration) Entry {
 	for n := 1; ; n++ {
-		wait, stop := v.await(ctx, key(addr))
+		wait, stop := v.await(ctx, Key(addr))
 		e := v.Query(ctx, addr)
 		if e.Status == InProgress && n < count {
 			v.o.Clock.Sleep(wait, delay) // an outcome or the time; either is looked at

@@ -93,7 +93,7 @@ func TestLife(t *testing.T) {
 			switch word, rest, _ := strings.Cut(step, " "); word {
 			case "query":
 				e := s.Query(t.Context(), "a@b.test")
-				got := fmt.Sprint(e.Status)
+				got := fmt.Sprint(uint8(e.Status))
 				if p := s.probes(); p == "probe@here.test a@b.test" {
 					got += " probe"
 				} else if p != "" {

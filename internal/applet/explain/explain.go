@@ -16,13 +16,16 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/config"
 	"sekisho/internal/dns"
 	"sekisho/internal/evidence"
 	"sekisho/internal/explain"
 	"sekisho/internal/mail"
 	"sekisho/internal/site"
+	"sekisho/internal/verify"
 	"sekisho/internal/zone"
 )
 
@@ -82,12 +85,16 @@ func (c *Cmd) Run(e *Env) error {
 	if err != nil {
 		return err
 	}
+	known := &knowledge{config: s.Config, now: e.Clock.Now()}
 	var results []result
 	src := evidence.NewSession(e.Context, &evidence.World{Query: w.query, Host: w.names.Host, Lookup: s.Tables.Lookup, Clock: e.Clock})
 	for _, to := range c.To {
 		f := facts
 		f.Recipient, f.RecipientKnown = address(to), true
-		results = append(results, result{name(service), f.Recipient, explain.Session(service.Program, f, c.source(src)), problems(s)})
+		results = append(results, result{name(service), f.Recipient, explain.Session(service.Program, f, c.source(src, known)), problems(s)})
+	}
+	if known.err != nil {
+		return fmt.Errorf("what the server knows about addresses: %w", known.err)
 	}
 	if c.JSON {
 		enc := json.NewEncoder(e.Out)
@@ -108,17 +115,42 @@ func problems(s *site.Site) []string {
 	return out
 }
 
-// source leaves out the DNS when nobody is to be asked.
-func (c *Cmd) source(s *evidence.Session) evidence.Source {
-	if !c.NoDNS {
-		return s
-	}
+// source leaves out the DNS when nobody is to be asked. Of addresses to verify it
+// knows what the server has found out, and sends no probe.
+func (c *Cmd) source(s *evidence.Session, known *knowledge) evidence.Source {
 	return evidence.SourceFunc(func(q evidence.Question) evidence.Answer {
-		if q.Kind == evidence.DNS || q.Kind == evidence.Host {
+		switch {
+		case c.NoDNS && (q.Kind == evidence.DNS || q.Kind == evidence.Host):
 			return evidence.Answer{}
+		case q.Kind == evidence.Verify:
+			return known.answer(q.Arg)
 		}
 		return s.Ask(q)
 	})
+}
+
+// knowledge is what the server has found out about addresses, read when it is
+// needed.
+type knowledge struct {
+	config  *config.Config
+	now     time.Time
+	read    bool
+	entries map[string]verify.Entry
+	err     error
+}
+
+// answer is the answer about an address; none when a probe would have to find it
+// out.
+func (k *knowledge) answer(addr string) evidence.Answer {
+	if !k.read {
+		k.read = true
+		k.entries, k.err = verify.Known(k.config, k.now)
+	}
+	e, ok := k.entries[verify.Key(addr)]
+	if !ok {
+		return evidence.Answer{}
+	}
+	return evidence.Answer{Status: evidence.Found, Value: e.Status.String(), Reason: e.Text}
 }
 
 // service finds the smtpd service to speak of.

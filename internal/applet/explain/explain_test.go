@@ -2,6 +2,8 @@ package explain
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/verify"
 )
 
 // TestExplain runs command lines; "-update" of datadriven rewrites what they
@@ -63,4 +66,48 @@ func inFolder(args []string) []string {
 		return args
 	}
 	return append([]string{"-c", "testdata/site"}, args...)
+}
+
+// An address that a server has verified is explained with what came of it, and
+// one that it has not, or not lately, with what might.
+func TestVerified(t *testing.T) {
+	dir := t.TempDir()
+	main := "compatibility_level = 3.6\nmyhostname = mx.demo.test\nrelay_domains = relay.test\nmydestination =\nmynetworks = 127.0.0.1/32\n" +
+		"address_verify_map = btree:" + dir + "/known\nunverified_recipient_reject_code = 550\n" +
+		"smtpd_recipient_restrictions = reject_unverified_recipient, reject_unauth_destination\nsmtpd_relay_restrictions =\n"
+	for name, text := range map[string]string{"main.cf": main, "master.cf": "smtp inet n - n - - smtpd\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := clock.NewManual(time.Unix(1e9, 0).Add(-100 * 24 * time.Hour))
+	cache := verify.NewCache(dir+"/known.sekisho", slog.New(slog.DiscardHandler))
+	v := verify.New(verify.Options{Settings: verify.Settings{NegativeCache: true}, Cache: cache, Clock: c})
+	v.Update("old@relay.test", verify.Undeliverable, "long ago")
+	c.Advance(99 * 24 * time.Hour)
+	v.Update("bad@relay.test", verify.Undeliverable, "no such user")
+	v.Update("good@relay.test", verify.Deliverable, "250 Ok")
+	cache.Close()
+	ask := func(to string) string {
+		return run(t, []string{"-c", dir, "--client", "192.0.2.7", "--name", "host.test", "--from", "a@b.test", "--to", to, "--no-dns"})
+	}
+	for to, want := range map[string][]string{
+		"bad@relay.test":  {"550 5.1.1 <bad@relay.test>: Recipient address rejected: undeliverable address: no such user", "undeliverable (no such user)"},
+		"good@relay.test": {"deliverable (250 Ok)"},
+		"new@relay.test":  {"undeliverable address: assumed", "not asked"},
+		"old@relay.test":  {"undeliverable address: assumed", "not asked"},
+	} {
+		got := ask(to)
+		for _, w := range want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s: no %q in\n%s", to, w, got)
+			}
+		}
+	}
+	if err := errors.Join(os.Remove(dir+"/known.sekisho"), os.Mkdir(dir+"/known.sekisho", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask("bad@relay.test"); !strings.HasPrefix(got, "error: what the server knows about addresses: ") {
+		t.Errorf("an unreadable cache: %s", got)
+	}
 }
