@@ -14,6 +14,7 @@ import (
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
 	"sekisho/internal/site"
+	"sekisho/internal/verify"
 )
 
 // Directory reads and compiles the configuration directory dir and returns all
@@ -31,6 +32,7 @@ func Directory(dir string, c clock.Clock) []Finding {
 	found = append(found, names(s.Config)...)
 	found = append(found, idle(s.Config)...)
 	found = append(found, Services(filepath.Join(s.Config.Dir, "master.cf"), s.Config.Services)...)
+	found = append(found, probes(s.Config)...)
 	found = append(found, Networks(s.Config.Networks())...)
 	for _, v := range serving(s) {
 		found = append(found, Order(v.Entry.Name, v.Program.Lists(), v.Config.Bool("smtpd_sasl_auth_enable"))...)
@@ -232,6 +234,17 @@ func certificates(service string, cfg *config.Config) []Finding {
 		}
 	}
 	return found
+}
+
+// probes finds a cache of address verification that cannot be where it is to be.
+func probes(cfg *config.Config) []Finding {
+	if _, err := verify.Path(cfg.Str("address_verify_map"), cfg.Str("default_database_type")); err != nil {
+		return []Finding{{
+			Code: "SEK014", Severity: Warning, Pos: cfg.Pos("address_verify_map"), What: "address_verify_map: " + err.Error(),
+			Why: "what probes find out is kept in memory, and a restart forgets it", Mend: "name a file, as in btree:$data_directory/verify_cache",
+		}}
+	}
+	return nil
 }
 
 // tableLog makes findings of what opening tables says about their lines.

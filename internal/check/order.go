@@ -16,6 +16,7 @@ func Order(service string, lists []restrict.List, saslEnabled bool) []Finding {
 	o.relay(lists)
 	o.blocklists(lists)
 	o.ownership(lists)
+	o.probes(lists)
 	return o.found
 }
 
@@ -107,6 +108,32 @@ func permitsByTable(e restrict.Entry) bool {
 		return !strings.HasPrefix(e.Arg, "static:") || strings.EqualFold(strings.TrimPrefix(e.Arg, "static:"), "ok")
 	}
 	return false
+}
+
+// probes finds address verification of recipients that anybody can have done for
+// any address there is.
+func (o *order) probes(lists []restrict.List) {
+	for _, l := range lists {
+		for _, e := range l.Entries {
+			switch e.Name {
+			case "reject_unauth_destination", "defer_unauth_destination", "reject", "defer":
+				if !e.Warn {
+					return
+				}
+			case "reject_unverified_recipient":
+				o.add(Finding{
+					Code: "SEK204", Severity: Warning, Pos: e.Pos,
+					What: l.Param + ": reject_unverified_recipient sends probes to any server that a stranger names",
+					Why:  "it stands before reject_unauth_destination, so that mail for everywhere gets there; servers that get many probes block who sends them",
+					Mend: "put reject_unauth_destination before it",
+				})
+				return
+			}
+			if e.Name == "permit" {
+				break
+			}
+		}
+	}
 }
 
 // blocklists finds block lists that a service applies to its own users before
