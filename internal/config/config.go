@@ -373,6 +373,16 @@ func splitList(s string) []listWord {
 	return out
 }
 
+// Words splits a list at commas and white space; what stands in braces stays
+// together.
+func Words(list string) []string {
+	var out []string
+	for _, w := range splitList(list) {
+		out = append(out, w.text)
+	}
+	return out
+}
+
 // Strings returns the texts of List.
 func (c *Config) Strings(name string) []string {
 	items := c.List(name)

@@ -13,6 +13,7 @@ import (
 
 	"sekisho/internal/config"
 	"sekisho/internal/evidence"
+	"sekisho/internal/mail"
 )
 
 // List is a parsed match list. It never changes and is safe for concurrent
@@ -29,10 +30,12 @@ type item struct {
 	text    string // without "!"
 	table   bool
 	pattern bool // a table that sees only whole keys
-	prefix  netip.Prefix
-	isNet   bool
-	broken  string // what is wrong with an address pattern
-	pos     config.Pos
+	// A pattern of addresses that has to be compared as one: those that can be
+	// written in several ways, and networks.
+	isNet  bool
+	prefix netip.Prefix
+	broken string // what is wrong with it
+	pos    config.Pos
 }
 
 // Options are what Parse needs besides the list itself.
@@ -50,7 +53,8 @@ type Options struct {
 }
 
 // Parse reads the elements of a list. param is the name that warnings carry.
-// A file that cannot be read is an error with its place.
+// A file that cannot be read, and a "!" with nothing behind it, is an error with
+// its place.
 func Parse(param string, elements []config.Item, o Options) (*List, error) {
 	l := &List{param: param, parent: o.Parent, octets: o.Octets}
 	return l, l.add(elements, false, o, 0)
@@ -68,12 +72,19 @@ func (l *List) add(elements []config.Item, negate bool, o Options, depth int) er
 		for strings.HasPrefix(text, "!") {
 			text, neg = text[1:], !neg
 		}
+		if text == "" {
+			return fmt.Errorf("%s: %s: no pattern after '!'", e.Pos, l.param)
+		}
 		if strings.HasPrefix(text, "/") {
 			b, err := o.ReadFile(text)
 			if err != nil {
 				return fmt.Errorf("%s: %s: cannot read the file: %w", e.Pos, l.param, err)
 			}
-			if err := l.add(fileItems(text, string(b)), neg, o, depth+1); err != nil {
+			items, err := fileItems(text, string(b))
+			if err == nil {
+				err = l.add(items, neg, o, depth+1)
+			}
+			if err != nil {
 				return err
 			}
 			continue
@@ -83,18 +94,17 @@ func (l *List) add(elements []config.Item, negate bool, o Options, depth int) er
 	return nil
 }
 
-// fileItems splits a file's contents; each element carries its line.
-func fileItems(name, content string) []config.Item {
+// fileItems splits a file's contents; each element carries the line that its
+// logical line begins in.
+func fileItems(name, content string) ([]config.Item, error) {
+	lines, _, err := config.Lines(strings.NewReader(content))
 	var out []config.Item
-	for n, line := range strings.Split(content, "\n") {
-		if strings.HasPrefix(strings.TrimSpace(line), "#") {
-			continue
-		}
-		for _, w := range strings.FieldsFunc(line, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' || c == '\r' }) {
-			out = append(out, config.Item{Text: w, Pos: config.Pos{File: name, Line: n + 1}})
+	for _, l := range lines {
+		for _, w := range config.Words(l.Text) {
+			out = append(out, config.Item{Text: w, Pos: config.Pos{File: name, Line: l.Number}})
 		}
 	}
-	return out
+	return out, err
 }
 
 func newItem(text string, negate bool, pos config.Pos, o Options) item {
@@ -103,26 +113,22 @@ func newItem(text string, negate bool, pos config.Pos, o Options) item {
 		it.table, it.pattern = true, !o.Partial(text)
 		return it
 	}
-	bare := strings.NewReplacer("[", "", "]", "").Replace(text)
-	if p, err := netip.ParsePrefix(bare); err == nil {
-		it.isNet, it.prefix = true, p.Masked()
-		if it.prefix.Addr() != p.Addr() {
-			it.broken = fmt.Sprintf("non-null host address bits in %q, perhaps you should use %q instead",
-				text, masked(text, it.prefix))
-		}
-		return it
-	}
-	if a, err := netip.ParseAddr(bare); err == nil {
-		it.isNet, it.prefix = true, netip.PrefixFrom(a, a.BitLen())
+	if isNetwork(text) {
+		it.isNet = true
+		it.prefix, it.broken = mail.ParseNetwork(text)
 	}
 	return it
 }
 
-func masked(text string, p netip.Prefix) string {
-	if strings.HasPrefix(text, "[") {
-		return fmt.Sprintf("[%s]/%d", p.Addr(), p.Bits())
-	}
-	return p.String()
+const (
+	v4Characters = "0123456789."
+	v6Characters = v4Characters + "abcdefABCDEF:"
+)
+
+// isNetwork tells what Postfix takes for a network, or for an IPv6 address, from
+// names and plain IPv4 addresses.
+func isNetwork(text string) bool {
+	return strings.ContainsAny(text, ":/") && strings.Trim(text, v6Characters+"[]/") == ""
 }
 
 // Problems returns what is wrong with address patterns, each with its place.
@@ -160,6 +166,7 @@ func (l *List) MatchHost(src evidence.Source, name, addr string) Result {
 	ip, err := netip.ParseAddr(addr)
 	if err == nil {
 		ip = ip.Unmap()
+		addr = ip.String()
 	}
 	return l.match(func(it *item) Result {
 		if r := l.host(src, it, name); r.Match || r.Failed {
@@ -261,12 +268,20 @@ func lowerASCII(s string) string {
 	return string(b)
 }
 
+// addr tests one element against an address. What is wrong with a pattern
+// matters only to addresses of its IP version.
 func (l *List) addr(src evidence.Source, it *item, addr string, ip netip.Addr) Result {
 	switch {
+	case strings.Trim(addr, v6Characters) != "":
+		return Result{} // "unknown"
 	case it.table:
 		return l.ask(src, it, addr)
+	case strings.EqualFold(it.text, addr) || strings.EqualFold(it.text, "["+addr+"]"):
+		return Result{Match: true}
+	case !it.isNet || strings.Contains(it.text, ":") != strings.Contains(addr, ":"):
+		return Result{}
 	case it.broken != "":
 		return Result{Failed: true, Warnings: []string{l.param + ": " + it.broken}}
 	}
-	return Result{Match: it.isNet && ip.IsValid() && it.prefix.Contains(ip)}
+	return Result{Match: ip.IsValid() && it.prefix.Contains(ip)}
 }

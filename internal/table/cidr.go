@@ -1,10 +1,10 @@
 package table
 
 import (
-	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"sekisho/internal/mail"
 )
 
 // parseCIDRRule reads one rule of a cidr table:
@@ -35,7 +35,7 @@ func parseCIDRRule(r *ruleReader, text string) (rule, bool) {
 	if word == "" {
 		return r.skip("no address pattern")
 	}
-	p, problem := parsePrefix(word)
+	p, problem := mail.ParseNetwork(word)
 	if problem == "" && out.kind == ruleMatch && rest == "" {
 		problem = "no lookup result"
 	}
@@ -57,43 +57,6 @@ func matchPrefix(p netip.Prefix, negate bool) matcher {
 		}
 		return nil, p.Contains(a) != negate, nil
 	}
-}
-
-// parsePrefix reads "address", "network/length" and the same with the address
-// in brackets.
-func parsePrefix(text string) (p netip.Prefix, problem string) {
-	if bare, ok := strings.CutPrefix(text, "["); ok {
-		address, after, closed := strings.Cut(bare, "]")
-		switch {
-		case !closed:
-			return p, `missing ']' character after "` + text + `"`
-		case after != "" && after[0] != '/':
-			return p, `garbage after "[` + address + `]"`
-		}
-		text = address + after
-	}
-	address, length, masked := strings.Cut(text, "/")
-	quoted := `"` + text + `"`
-	a, err := netip.ParseAddr(address)
-	switch {
-	case masked && (length == "" || strings.Trim(length, "0123456789") != ""):
-		return p, "bad mask value in " + quoted
-	case err != nil && masked:
-		return p, "bad network value in " + quoted
-	case err != nil:
-		return p, "bad address pattern: " + quoted
-	case !masked:
-		return netip.PrefixFrom(a, a.BitLen()), ""
-	}
-	bits, err := strconv.Atoi(length)
-	if err != nil || bits > a.BitLen() {
-		return p, "bad mask length in " + quoted
-	}
-	p = netip.PrefixFrom(a, bits)
-	if m := p.Masked(); m.Addr() != a {
-		return p, fmt.Sprintf("non-null host address bits in %s, perhaps you should use %q instead", quoted, m)
-	}
-	return p, ""
 }
 
 func cutSpace(s string) (word, rest string) {
