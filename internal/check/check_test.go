@@ -119,6 +119,12 @@ func TestFindings(t *testing.T) {
 		{"probes in another list", map[string]string{"main.cf": "smtpd_client_restrictions = warn_if_reject reject, reject_unverified_recipient\n"},
 			"SEK204 warning main.cf:11 smtp smtpd_client_restrictions: reject_unverified_recipient sends probes to any server"},
 		{"no file for the outcomes of probes", map[string]string{"main.cf": "address_verify_map = memcache:/etc/postfix/mc.cf\n"}, "SEK014 warning main.cf:11  address_verify_map: the cache of address verification cannot be"},
+		{"backup", map[string]string{"main.cf": "smtpd_relay_restrictions = permit_mynetworks, permit_mx_backup, reject_unauth_destination\n"}, "SEK110 note main.cf:11 smtp smtpd_relay_restrictions: permit_mx_backup goes away"},
+		{"closed list", map[string]string{"main.cf": "smtpd_restriction_classes = lists\nlists = warn_if_reject reject_rhsbl_sender dsn.RFC-ignorant.org=127.0.0.2\nsmtpd_client_restrictions = reject_rbl_client zen.spamhaus.org, lists\n"},
+			"SEK111 warning main.cf:12 smtp smtpd_client_restrictions: reject_rhsbl_sender dsn.RFC-ignorant.org=127.0.0.2 asks a list that has ended"},
+		{"closed allow list", map[string]string{"main.cf": "smtpd_client_restrictions = permit_dnswl_client ahbl.org\n"}, "SEK111 warning main.cf:11 smtp smtpd_client_restrictions: permit_dnswl_client ahbl.org"},
+		{"table that may not permit", map[string]string{"main.cf": "smtpd_client_restrictions = check_client_a_access static:DUNNO, check_sender_mx_access static:OK\n"}, "SEK112 warning main.cf:11 smtp smtpd_client_restrictions: check_sender_mx_access static:OK answers 451"},
+		{"reverse name that may not permit", map[string]string{"main.cf": "smtpd_client_restrictions = check_reverse_client_hostname_access static:ok\n"}, "SEK112 warning main.cf:11"},
 		{"wide networks", map[string]string{"main.cf": "=" + strings.Replace(mainCF, "127.0.0.0/8", "127.0.0.0/8, 0.0.0.0/0", 1)}, "SEK301 error main.cf:9  mynetworks: 0.0.0.0/0 trusts a large part"},
 		{"clear passwords", map[string]string{"main.cf": "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = sekisho\n"}, "SEK302 note main.cf:11 smtp passwords may cross the network unencrypted"},
 	} {

@@ -17,6 +17,7 @@ func Order(service string, lists []restrict.List, saslEnabled bool) []Finding {
 	o.blocklists(lists)
 	o.ownership(lists)
 	o.probes(lists)
+	o.lists(lists)
 	return o.found
 }
 
