@@ -41,6 +41,7 @@ type scenario struct {
 	header   string
 	times    int  // how often the message is sent, one after the other; 0 is once
 	noLog    bool // the log has more or other lines with Postfix, for reasons noted in the table
+	direct   bool // the server is Postfix itself, and Postfix's client has no part
 	server   *server
 }
 
@@ -59,6 +60,7 @@ func (s *scenario) content() string {
 type postfix struct {
 	dir  string
 	port string // of its smtpd
+	auth string // port of its smtpd that wants logins
 }
 
 // start begins Postfix in a folder of its own.
@@ -80,7 +82,8 @@ func start(t *testing.T, scenarios []*scenario) *postfix {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &postfix{dir: dir, port: freePort(t)}
+	writeKey(t, filepath.Join(dir, "key.pem"))
+	p := &postfix{dir: dir, port: freePort(t), auth: freePort(t)}
 	p.configure(t, scenarios)
 	p.run(t, "start")
 	t.Cleanup(func() {
@@ -121,6 +124,8 @@ func (p *postfix) configure(t *testing.T, scenarios []*scenario) {
 	t.Helper()
 	var master, transport strings.Builder
 	fmt.Fprintf(&master, "127.0.0.1:%s inet n - n - - smtpd\n", p.port)
+	fmt.Fprintf(&master, "127.0.0.1:%s inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_security_level=may\n", p.auth)
+	fmt.Fprintf(&master, "  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n")
 	for _, line := range []string{"cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "tlsmgr unix - - n 1000? 1 tlsmgr",
 		"rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
 		"trace unix - - n - 0 bounce", "retry unix - - n - - error", "error unix - - n - - error", "discard unix - - n - - discard",
@@ -138,6 +143,9 @@ func (p *postfix) configure(t *testing.T, scenarios []*scenario) {
 			if line = strings.TrimSpace(line); line != "" {
 				fmt.Fprintf(&master, "    -o { %s }\n", line)
 			}
+		}
+		if s.direct {
+			continue
 		}
 		fmt.Fprintf(&transport, "/@%s\\.test$/ %s:[127.0.0.1]:%s\n", s.name, s.name, s.server.port)
 	}
@@ -160,6 +168,8 @@ smtpd_discard_ehlo_keywords =
 default_transport = discard
 local_transport = discard
 minimal_backoff_time = 1000s
+cyrus_sasl_config_path = DIR/sasl
+smtpd_tls_chain_files = DIR/key.pem
 smtp_helo_timeout = 2s
 smtp_mail_timeout = 2s
 smtp_rcpt_timeout = 2s
@@ -171,13 +181,14 @@ smtp_rset_timeout = 2s
 smtp_tls_security_level =
 sekisho_spool_directory = DIR/unused
 `
-	for name, text := range map[string]string{"main.cf": strings.ReplaceAll(main, "DIR", p.dir), "master.cf": master.String(), "transport": transport.String()} {
-		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
+	for _, sub := range []string{"spool", "data", "sasl"} {
+		if err := os.Mkdir(filepath.Join(p.dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, sub := range []string{"spool", "data"} {
-		if err := os.Mkdir(filepath.Join(p.dir, sub), 0o755); err != nil {
+	for name, text := range map[string]string{"main.cf": strings.ReplaceAll(main, "DIR", p.dir), "master.cf": master.String(), "transport": transport.String(),
+		"sasl/smtpd.conf": "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: " + p.dir + "/sasldb\nmech_list: PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256\n"} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -336,16 +347,14 @@ func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
 	return nil
 }
 
-// ours delivers the message of a scenario with Sekisho's client, made from the
-// same configuration.
-func (s *scenario) ours(t *testing.T, dir string) []string {
+// agent is Sekisho's client for a scenario, made from Postfix's configuration.
+func (s *scenario) agent(t *testing.T, dir string, log slog.Handler) *smtp.Agent {
 	t.Helper()
-	log := &recorder{}
 	st, err := site.Load(dir, site.Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Close()
+	t.Cleanup(func() { st.Close() })
 	entry := st.Config.Services[slices.IndexFunc(st.Config.Services, func(e config.Service) bool { return e.Name == s.name })]
 	settings, err := smtp.FromConfig(st.Config.Service(entry), s.lmtp)
 	if err != nil {
@@ -353,6 +362,16 @@ func (s *scenario) ours(t *testing.T, dir string) []string {
 	}
 	a := &smtp.Agent{Settings: settings, Name: s.name, World: &evidence.World{Lookup: st.Tables.Lookup, Clock: clock.System{}},
 		OwnAddresses: []string{"127.0.0.1"}, Resolver: st.Resolver, Clock: clock.System{}, Log: slog.New(log)}
+	t.Cleanup(func() { a.Close() })
+	return a
+}
+
+// ours delivers the message of a scenario with Sekisho's client, made from the
+// same configuration.
+func (s *scenario) ours(t *testing.T, dir string) []string {
+	t.Helper()
+	log := &recorder{}
+	a := s.agent(t, dir, log)
 	defer a.Close()
 	for range max(1, s.times) {
 		r := s.request()
@@ -402,8 +421,11 @@ func (s *scenario) request() *deliver.Request {
 
 // The same server sees and hears the same of both.
 func TestSameAsPostfix(t *testing.T) {
-	list := scenarios()
+	list := append(scenarios(), postfixLogins()...)
 	for _, s := range list {
+		if s.direct {
+			continue
+		}
 		if len(s.to) == 0 {
 			s.to = []string{"u", "v"}
 		}
@@ -436,7 +458,7 @@ func TestSameAsPostfix(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for _, s := range list {
-		if s.times == 0 {
+		if s.times == 0 && !s.direct {
 			all.Go(func() { play(s) })
 		}
 	}
@@ -446,7 +468,11 @@ func TestSameAsPostfix(t *testing.T) {
 			play(s)
 		}
 	}
+	t.Run("login", func(t *testing.T) { login(t, p, list) })
 	for _, s := range list {
+		if s.direct {
+			continue
+		}
 		t.Run(s.name, func(t *testing.T) {
 			got := strings.Join(s.ours(t, p.dir), "\n")
 			s.server.open.Wait()

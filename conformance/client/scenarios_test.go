@@ -7,13 +7,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
 
-// certificate is what servers of scenarios with TLS have.
-func certificate(t *testing.T) *tls.Config {
+// newCertificate makes a key and a certificate by itself.
+func newCertificate(t *testing.T) (*ecdsa.PrivateKey, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -25,7 +28,27 @@ func certificate(t *testing.T) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return key, der
+}
+
+// certificate is what servers of scenarios with TLS have.
+func certificate(t *testing.T) *tls.Config {
+	key, der := newCertificate(t)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, CurvePreferences: []tls.CurveID{tls.X25519}}
+}
+
+// writeKey writes a chain file for smtpd_tls_chain_files.
+func writeKey(t *testing.T, path string) {
+	t.Helper()
+	key, der := newCertificate(t)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 const (
@@ -72,7 +95,40 @@ func scenarios() []*scenario {
 		{name: "lmtp", lmtp: true, script: script{". 2": "550 5.2.2 full"}, to: []string{"a", "b", "c"}},
 		{name: "lmtppipe", lmtp: true, script: script{"LHLO": pipelined, "RCPT 2": "450 4.2.1 busy", ". 2": "450 later"}, to: []string{"a", "b", "c"}},
 	}
+	list = append(list, logins()...)
 	return append(list, faults()...)
+}
+
+// logins are servers that want to know who we are.
+func logins() []*scenario {
+	const on = "smtp_sasl_auth_enable=yes\nsmtp_sasl_password_maps=inline:{{127.0.0.1=user:pass}}\nsmtp_sasl_security_options=noanonymous\n"
+	auth := func(mechanisms string) string { return "250-srv.test\n250 AUTH " + mechanisms }
+	return []*scenario{
+		{name: "authplain", script: script{"EHLO": auth("PLAIN LOGIN"), "AUTH": "235 2.7.0 welcome"}, settings: on},
+		{name: "authlogin", script: script{"EHLO": auth("LOGIN"), "AUTH": "334 VXNlcm5hbWU6", "DXNLCG==": "334 UGFzc3dvcmQ6", "CGFZCW==": "235 2.7.0 welcome"}, settings: on},
+		{name: "authcram", script: script{"EHLO": auth("CRAM-MD5 PLAIN"), "AUTH": "334 PDEuMkBzcnYudGVzdD4=", "DXNLCIA4YTUZNWUZMWM2YJI3OWI3MZBIM2Q5ZTG1YZU4MGYYNQ==": "235 ok"}, settings: on},
+		{name: "authtwice", script: script{"EHLO": "250-srv.test\n250-AUTH=PLAIN\n250 AUTH PLAIN", "AUTH": "235 2.7.0 welcome"}, settings: on},
+		{name: "authno", script: script{"EHLO": auth("PLAIN"), "AUTH": "535 5.7.8 wrong"}, settings: on},
+		{name: "authhard", script: script{"EHLO": auth("PLAIN"), "AUTH": "535 5.7.8 wrong"}, settings: on + "smtp_sasl_auth_soft_bounce=no"},
+		{name: "authsoft", script: script{"EHLO": auth("PLAIN"), "AUTH": "454 4.7.0 later"}, settings: on},
+		{name: "authlost", script: script{"EHLO": auth("PLAIN"), "AUTH": "^"}, settings: on},
+		{name: "authsecure", script: script{"EHLO": auth("PLAIN LOGIN")}, settings: on + "smtp_sasl_security_options=noanonymous, noplaintext"},
+		{name: "authnone", script: script{"EHLO": "250-srv.test\n250 AUTH"}, settings: on},
+		{name: "authfilter", script: script{"EHLO": auth("PLAIN LOGIN"), "AUTH": "334 VXNlcm5hbWU6", "DXNLCG==": "334 UGFzc3dvcmQ6", "CGFZCW==": "235 ok"},
+			settings: on + "smtp_sasl_mechanism_filter=!plain, static:all"},
+		{name: "authfiltered", script: script{"EHLO": auth("PLAIN LOGIN")}, settings: on + "smtp_sasl_mechanism_filter=gssapi"},
+		{name: "authunknown", script: script{"EHLO": auth("PLAIN")}, settings: strings.ReplaceAll(on, "{127.0.0.1=", "{other=")},
+		{name: "authnotoffered", settings: on},
+		{name: "authsender", script: script{"EHLO": auth("PLAIN"), "AUTH": "235 ok"},
+			settings: strings.ReplaceAll(on, "{127.0.0.1=", "{f@q.test=f:sent}, {127.0.0.1=") + "smtp_sender_dependent_authentication=yes"},
+		{name: "authdummy", script: script{"EHLO": auth("PLAIN"), "AUTH": "235 ok"}, settings: on + "smtp_send_dummy_mail_auth=yes"},
+		{name: "authgarbage", script: script{"EHLO": auth("LOGIN"), "AUTH": "334 %%%"}, settings: on},
+		{name: "authloop", script: script{"EHLO": auth("LOGIN"), "AUTH": "334 YQ==", "DXNLCG==": "334 YQ==", "CGFZCW==": "334 YQ=="}, settings: on},
+		{name: "authcached", times: 3, script: script{"EHLO": auth("PLAIN"), "AUTH": "235 ok"}, settings: on + "smtp_connection_cache_destinations=127.0.0.1"},
+		{name: "authtls", tls: true, script: script{"EHLO 1": "250-srv.test\n250-STARTTLS\n250 AUTH LOGIN", "EHLO 2": auth("PLAIN"), "AUTH": "235 ok"},
+			settings: "smtp_tls_security_level=encrypt\n" + on + "smtp_sasl_security_options=noplaintext\nsmtp_sasl_tls_security_options=noanonymous"},
+		{name: "authnomap", script: script{"EHLO": auth("PLAIN")}, settings: strings.ReplaceAll(on, "inline:{{127.0.0.1=user:pass}}", "fail:x"), noLog: true}, // Postfix has a line for the table, too
+	}
 }
 
 func long(n int) string {

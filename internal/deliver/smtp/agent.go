@@ -34,7 +34,8 @@ type Agent struct {
 	Clock        clock.Clock
 	Log          *slog.Logger // as postfix/smtp
 
-	pool pool
+	pool     pool
+	refusals refusals // of passwords
 }
 
 // Deliver tries the hosts of the next hop until every recipient has an answer

@@ -28,6 +28,9 @@ func (t *dialogue) mailCommand() string {
 	if s.features.utf8 && env.SMTPUTF8 {
 		b.WriteString(" SMTPUTF8")
 	}
+	if s.d.a.SASL != nil && s.d.a.SASL.DummyAuth && s.features.auth {
+		b.WriteString(" AUTH=<>")
+	}
 	return b.String()
 }
 

@@ -6,9 +6,9 @@
 // A file for each step: agent.go (which hosts, in which order), lookup.go (the
 // DNS), lmtp.go (sockets), reuse.go (connections kept between messages),
 // session.go (connection, greeting), features.go (what the host can),
-// starttls.go, transfer.go (the transaction), command.go (its commands),
+// starttls.go, login.go, transfer.go (the transaction), command.go (its commands),
 // content.go and filter.go (the message, and what changes on its way out).
 //
-// It does not log in to the next hop. RFC 5321, RFC 1870, RFC 2033, RFC 2920,
+// RFC 5321, RFC 1870, RFC 2033, RFC 2920,
 // RFC 3207, RFC 3461, RFC 6152, RFC 6531, RFC 7505.
 package smtp

@@ -11,6 +11,8 @@ import (
 type features struct {
 	esmtp                                           bool
 	pipelining, eightBit, size, dsn, utf8, startTLS bool
+	auth                                            bool     // and we may log in
+	mechanisms                                      []string // of AUTH, those that may be used
 	xforward                                        []string // attributes
 	sizeLimit                                       int64    // 0: not said
 	pixDelay                                        bool     // an old PIX firewall is in between
@@ -107,6 +109,8 @@ func (s *session) feature(words []string) {
 		f.dsn = true
 	case "SMTPUTF8":
 		f.utf8 = true
+	case "AUTH":
+		s.offeredAuth(words[1:])
 	case "XFORWARD":
 		for _, word := range words[1:] {
 			f.xforward = append(f.xforward, strings.ToUpper(word))

@@ -232,17 +232,25 @@ func (a *Agent) cached(domain string) (bool, error) {
 // destKey is what two deliveries must have in common to share a connection that
 // was left for the next hop.
 func (d *delivery) destKey() string {
-	return strings.Join([]string{d.r.Nexthop, d.utf8Key()}, "\n")
+	return strings.Join([]string{d.senderKey(), d.r.Nexthop, d.utf8Key()}, "\n")
 }
 
 // hostKey is what must be the same for a connection to a host to be used again.
 func (s *session) key() string {
 	d := s.d
-	parts := []string{s.host.addr, strconv.Itoa(s.port), s.tls.level.String(), d.utf8Key()}
-	if s.tls.level > TLSEncrypt {
+	parts := []string{d.senderKey(), s.host.addr, strconv.Itoa(s.port), s.tls.level.String(), d.utf8Key()}
+	if s.tls.level > TLSEncrypt || d.a.SASL != nil {
 		parts = append(parts, d.site, s.host.name)
 	}
 	return strings.Join(parts, "\n")
+}
+
+// senderKey is the sender where logins depend on him.
+func (d *delivery) senderKey() string {
+	if d.a.SASL != nil && d.a.SASL.SenderDependent {
+		return d.r.Envelope.Sender
+	}
+	return ""
 }
 
 func (d *delivery) utf8Key() string {

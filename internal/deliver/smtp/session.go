@@ -185,7 +185,7 @@ func (s *session) greet() bool {
 }
 
 // ready is what remains when the session is as secure as it will be.
-func (s *session) ready() bool { return true }
+func (s *session) ready() bool { return s.login() }
 
 // banner reads the server's greeting.
 func (s *session) banner() bool {

@@ -14,6 +14,7 @@ import (
 
 	"sekisho/internal/config"
 	"sekisho/internal/matchlist"
+	"sekisho/internal/table"
 )
 
 // Settings are the parameters of one service: smtp_ ones, or for LMTP those
@@ -78,6 +79,8 @@ type Settings struct {
 	ReuseCount           int
 
 	ProbeData bool // smtp_address_verify_target: DATA, and not RCPT, answers an address probe
+
+	SASL *Login // nil: never log in
 
 	TLS             TLSLevel
 	TLSConfig       *tls.Config // without ServerName
@@ -209,11 +212,15 @@ func keywords(s string) []string {
 // finish fills in what can fail.
 func (s *Settings) finish(c params) error {
 	if items := c.List("smtp_connection_cache_destinations"); len(items) > 0 {
-		list, err := matchlist.Parse(c.name("smtp_connection_cache_destinations"), items, matchlist.Options{ReadFile: os.ReadFile})
+		list, err := matchlist.Parse(c.name("smtp_connection_cache_destinations"), items, matchlist.Options{Partial: table.Partial, ReadFile: os.ReadFile})
 		if err != nil {
 			return err
 		}
 		s.CacheDestinations = list
+	}
+	var err error
+	if s.SASL, err = loginSettings(c); err != nil {
+		return err
 	}
 	port, err := portNumber(c.Str("smtp_tcp_port"))
 	if err != nil {

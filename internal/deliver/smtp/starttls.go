@@ -40,7 +40,8 @@ func (s *session) negotiateTLS() bool {
 
 // secured is a connection within TLS.
 type secured struct {
-	state tls.ConnectionState
+	state   tls.ConnectionState
+	matched bool // the certificate is the one that the policy wants
 }
 
 // startTLS does the handshake. What the server said before is forgotten (RFC
@@ -93,6 +94,7 @@ func (s *session) startTLS() bool {
 	if s.tls.level >= TLSVerify && untrusted != nil {
 		return s.fail(trouble{dsn: "4.7.5", text: "Server certificate not verified"})
 	}
+	s.secured.matched = s.tls.level >= TLSVerify
 	return true
 }
 
@@ -101,7 +103,7 @@ func (s *session) startTLS() bool {
 // retry already.
 func (s *session) mayRetryPlain() {
 	a := s.d.a
-	if s.tls.level == TLSMay && s.ctx.Err() == nil && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.MinimalBackoff {
+	if s.tls.level == TLSMay && s.ctx.Err() == nil && !s.hasPassword() && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.MinimalBackoff {
 		s.retryPlain = true
 		s.d.lastHost = false
 	}
