@@ -29,7 +29,8 @@ func (o *octets) UnmarshalText(b []byte) error {
 // peer is a connection to a daemon.
 type peer struct {
 	net.Conn
-	in *bufio.Reader
+	in       *bufio.Reader
+	greeting []attr
 }
 
 // dial connects to a daemon's socket and takes its greeting.
@@ -39,8 +40,8 @@ func dial(socket string) (*peer, error) {
 		return nil, err
 	}
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	p := &peer{conn, bufio.NewReader(conn)}
-	if _, err := p.receive(); err != nil {
+	p := &peer{Conn: conn, in: bufio.NewReader(conn)}
+	if p.greeting, err = p.receive(); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("no greeting: %w", err)
 	}

@@ -28,6 +28,7 @@ proxy_interfaces = 192.0.2.1, 2001:db8::1
 inet_protocols = all
 alias_maps =
 local_recipient_maps =
+in_flow_delay = 0
 maillog_file = /var/log/mail.log
 virtual_alias_maps =
 `
@@ -36,6 +37,7 @@ const masterCF = `rewrite unix - - n - - trivial-rewrite
 cleanup unix n - n - 0 cleanup
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
 proxymap unix - - n - - proxymap
 postlog unix-dgram n - n - 1 postlogd
 tlsmgr unix - - n 1000? 1 tlsmgr

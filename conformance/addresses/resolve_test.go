@@ -147,7 +147,7 @@ func TestResolver(t *testing.T) {
 			}
 		}
 		if wrong > 0 {
-			t.Logf("variant %d was\n%s", v, mine.overrides(v, files))
+			t.Logf("variant %d was\n%s", v, mine.overrides(fmt.Sprint("rewrite", v), files))
 		}
 	}
 }

@@ -114,9 +114,9 @@ func (m *mine) resolver(t *testing.T, v int) (*rewrite.Resolver, *config.Config)
 }
 
 // overrides are the parameters of a variant with the tables that they name.
-func (m *mine) overrides(v int, files map[string]string) string {
+func (m *mine) overrides(service string, files map[string]string) string {
 	var b strings.Builder
-	for _, o := range m.service("rewrite" + strconv.Itoa(v)).Overrides {
+	for _, o := range m.service(service).Overrides {
 		b.WriteString("  " + o.Name + " = " + o.Value + "\n")
 		for _, name := range tableName.FindAllString(o.Value, -1) {
 			b.WriteString("    " + name + ": " + strings.ReplaceAll(files[name], "\n", "; ") + "\n")

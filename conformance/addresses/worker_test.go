@@ -33,13 +33,18 @@ type request struct {
 	Files     map[string][]byte // below /etc/postfix
 	Service   string
 	Questions []question
+	Messages  []message
 }
 
 type reply struct {
 	Answers [][]attr
+	Queued  []queued
 }
 
-type worker struct{ up bool }
+type worker struct {
+	up   bool
+	seen int // bytes of the log
+}
 
 func (w *worker) handle(r request) (reply, error) {
 	if !w.up {
@@ -51,7 +56,28 @@ func (w *worker) handle(r request) (reply, error) {
 	if len(r.Questions) > 0 {
 		rep.Answers, err = ask("/var/spool/postfix/private/"+r.Service, r.Questions)
 	}
+	for _, m := range r.Messages {
+		if err != nil {
+			break
+		}
+		var q queued
+		q, err = submit("/var/spool/postfix/public/"+r.Service, m)
+		if log := w.logged(); err != nil {
+			err = fmt.Errorf("%w\n%s", err, log)
+		} else {
+			q.Log = octets(log)
+		}
+		rep.Queued = append(rep.Queued, q)
+	}
 	return rep, err
+}
+
+// logged returns what was logged since the last call, as far as it has arrived.
+func (w *worker) logged() string {
+	log, _ := os.ReadFile("/var/log/mail.log")
+	since := w.seen
+	w.seen = len(log)
+	return string(log[since:])
 }
 
 // start runs Postfix with empty directories of its own.

@@ -17,7 +17,7 @@ const mailerDaemon = "MAILER-DAEMON"
 func (m *Message) takeSender(addr string) {
 	s := &m.c.set
 	addr = m.c.world.Resolver.Rewrite(addr)
-	if strings.EqualFold(addr, m.c.world.Resolver.Rewrite(mailerDaemon)) {
+	if strings.Contains(addr, "@") && strings.EqualFold(addr, m.c.world.Resolver.Rewrite(mailerDaemon)) {
 		addr = "" // bounces of other systems that give their name instead of <>
 	}
 	if m.maps {
@@ -40,7 +40,7 @@ func (m *Message) takeRecipient(r mail.Recipient) {
 	}
 	r.Address = m.recipientForm(r.Address)
 	if r.ORCPT == "" && r.Address != "" {
-		r.ORCPT = "rfc822;" + mail.EncodeXtext(mail.Quote(r.Address))
+		r.ORCPT = "rfc822;" + mail.EncodeXtext(r.Address)
 		if m.env.SMTPUTF8 && !isASCII(r.Address) {
 			r.ORCPT = "utf-8;" + mail.Quote(r.Address)
 		}
@@ -89,7 +89,7 @@ func (m *Message) bccFrom(t *tables, addr string) {
 		m.warn("%s map lookup problem -- message not accepted, try again later", t.param)
 		m.trouble |= noQueue
 	case found.Found:
-		m.addBcc(mail.Unquote(found.Value))
+		m.addBcc(found.Value) // in internal form, as it stands
 	}
 }
 

@@ -200,3 +200,27 @@ func TestAbortLeavesNothing(t *testing.T) {
 		t.Errorf("%d messages in the queue", n)
 	}
 }
+
+// TestOddAddresses: what cleanup makes of envelopes that only mappings touch.
+func TestOddAddresses(t *testing.T) {
+	tables := map[string]map[string]string{
+		"null": {`""`: "nobody@example.com"}, "quoted": {"a@example.com": `"b c"@example.com`},
+	}
+	for _, c := range []struct{ mainCf, sender, to, want string }{
+		{"", "mailer-daemon", "a", ": a@example.com(rfc822;a@example.com)"},
+		{"append_at_myorigin = no", "mailer-daemon", "a", "mailer-daemon: a(rfc822;a)"},
+		{"", "s", "a b", "s@example.com: a b@example.com(rfc822;a+20b@example.com)"},
+		{"sender_canonical_maps = null", "", "a", "nobody@example.com: a@example.com(rfc822;a@example.com)"},
+		{"recipient_bcc_maps = quoted", "", "a", `: a@example.com(rfc822;a@example.com) "b c"@example.com()`},
+	} {
+		s := newSite(t, c.mainCf, tables)
+		_, got := s.finish(s.begin("127.0.0.1", c.sender, c.to), "S: x", "", "b")
+		text := got.env.Sender + ":"
+		for _, r := range got.env.Recipients {
+			text += " " + r.Address + "(" + r.ORCPT + ")"
+		}
+		if text != c.want {
+			t.Errorf("%s: %s to %s became\n%s, want\n%s", c.mainCf, c.sender, c.to, text, c.want)
+		}
+	}
+}

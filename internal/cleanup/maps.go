@@ -13,9 +13,6 @@ const maxMappings = 10
 // lookup replaces an address by what address tables say. failed: there is an
 // answer, but it cannot be had.
 func (m *Message) lookup(t *tables, addr string, propagate bool) (results []string, failed bool) {
-	if addr == "" {
-		return nil, false
-	}
 	found := m.c.world.Resolver.FindMapping(m.src, t.maps, addr)
 	m.warnings(found.Warnings)
 	if found.Failed || !found.Found {

@@ -57,7 +57,8 @@ func (a *Address) Internal() string {
 	return b.String()
 }
 
-// External returns the address as it was written, without white space.
+// External returns the address as it was written, with a blank after a comma and
+// no other white space.
 func (a *Address) External() string {
 	if a.set {
 		return quote(a.internal)
@@ -65,6 +66,9 @@ func (a *Address) External() string {
 	var b strings.Builder
 	for _, t := range a.tokens {
 		write(&b, t)
+		if t.Is(',') {
+			b.WriteByte(' ')
+		}
 	}
 	return b.String()
 }

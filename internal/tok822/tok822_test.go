@@ -84,6 +84,17 @@ func TestOthers(t *testing.T) {
 	}
 }
 
+// TestExternal: an unopened '>' leaves a list in one address.
+func TestExternal(t *testing.T) {
+	for in, want := range map[string]string{
+		"<u @ far . test>,x>": "u@far.test>, x", "a b>": "ab", `"a b" @ c`: `"a b"@c`,
+	} {
+		if a := Parse(in, 0).Addresses(); len(a) != 1 || a[0].External() != want {
+			t.Errorf("%s: %d addresses, want %q", in, len(a), want)
+		}
+	}
+}
+
 // FuzzParse: no input breaks the parser, and what it writes it reads as the
 // same addresses.
 func FuzzParse(f *testing.F) {
