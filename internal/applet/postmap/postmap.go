@@ -35,7 +35,7 @@ type Env struct {
 // Cmd takes its command line as it is: it is read as getopt(3) reads that of
 // Postfix's command.
 type Cmd struct {
-	Args []string `arg:"" optional:"" passthrough:"" help:"[-bhms] [-c DIR] [-q KEY] [TYPE:]FILE..."`
+	Args []string `arg:"" optional:"" passthrough:"" help:"[-bhjms] [-c DIR] [-q KEY] [TYPE:]FILE..."`
 }
 
 // Run runs the command; the error is an exit.Status.
@@ -65,6 +65,7 @@ type run struct {
 	query    bool
 	sequence bool
 	parts    string // of "hbm": which lines of messages are keys
+	json     bool   // -j, of Postfix 3.11
 	tables   []string
 	cfg      *config.Config
 	set      *table.Set
@@ -100,7 +101,7 @@ func (m *run) run(args []string) (found bool, err error) {
 }
 
 func (m *run) options(args []string) error {
-	options, operands, err := getopt.Parse(args, "bc:d:fFhimnNopq:rsuUvw")
+	options, operands, err := getopt.Parse(args, "bc:d:fFhijmnNopq:rsuUvw")
 	if err != nil {
 		fmt.Fprintln(m.env.Err, "postmap: "+err.Error())
 		return errors.New(usage)
@@ -116,6 +117,8 @@ func (m *run) options(args []string) error {
 		case 's':
 			m.sequence = true
 			asked++
+		case 'j':
+			m.json = true
 		case 'b', 'h', 'm':
 			m.parts += string(rune(o.Letter))
 		case 'd', 'i', 'F':
@@ -128,6 +131,8 @@ func (m *run) options(args []string) error {
 		return errors.New("specify only one of -s -q or -d")
 	case m.parts != "" && m.key != "-":
 		return errors.New(`specify -b -h or -m only with "-q -"`)
+	case m.json && !m.query && !m.sequence:
+		return errors.New("option -j requires -q or -s")
 	case len(m.tables) == 0:
 		return errors.New(usage)
 	}
@@ -153,7 +158,10 @@ func (m *run) open() error {
 // one asks the tables for one key until one has it.
 func (m *run) one() (bool, error) {
 	value, found, err := m.lookup(m.key)
-	if found {
+	switch {
+	case found && m.json:
+		m.entry(m.env.Out, m.key, value)
+	case found:
 		fmt.Fprintln(m.env.Out, value)
 	}
 	return found, err
@@ -204,7 +212,7 @@ func (m *run) keys() (found bool, err error) {
 		value, ok, err := m.lookup(key)
 		if failed = err; ok {
 			found = true
-			fmt.Fprintf(out, "%s\t%s\n", key, value)
+			m.entry(out, key, value)
 		}
 	}
 	read := m.lines
@@ -219,6 +227,38 @@ func (m *run) keys() (found bool, err error) {
 		err = flushed
 	}
 	return found, err
+}
+
+// entry prints one entry.
+func (m *run) entry(out io.Writer, key, value string) {
+	if m.json {
+		fmt.Fprintf(out, "{%s: %s}\n", quoteJSON(key), quoteJSON(value))
+		return
+	}
+	fmt.Fprintf(out, "%s\t%s\n", key, value)
+}
+
+// quoteJSON makes a JSON string of bytes as Postfix does: what is not ASCII
+// stays, even if it is not UTF-8.
+func quoteJSON(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := range len(s) {
+		c := s[i]
+		short := strings.IndexByte("\b\f\n\r\t", c)
+		switch {
+		case short >= 0:
+			b.WriteString(`\` + "bfnrt"[short:short+1])
+		case c < ' ' || c == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, c)
+		case c == '"' || c == '\\':
+			b.WriteString(`\` + string(rune(c)))
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }
 
 // longestKey bounds a line of standard input.
@@ -241,7 +281,7 @@ func (m *run) dump() error {
 			return trouble(err)
 		}
 		for k, v := range all {
-			fmt.Fprintf(m.env.Out, "%s\t%s\n", k, v)
+			m.entry(m.env.Out, k, v)
 		}
 	}
 	return nil
@@ -254,6 +294,8 @@ func trouble(err error) error {
 	var unknown table.UnknownTypeError
 	var open *table.OpenError
 	switch {
+	case errors.As(err, &path) && errors.Is(err, fs.ErrNotExist) && errors.As(err, &open) && strings.HasPrefix(open.Spec, "texthash:"):
+		return fmt.Errorf("open database %s: No such file or directory", path.Path)
 	case errors.As(err, &path) && errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("open %s: No such file or directory", path.Path)
 	case errors.As(err, &unknown):

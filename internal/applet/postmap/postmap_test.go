@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"sekisho/internal/applet/postmap"
 	"sekisho/internal/clock"
+	"sekisho/internal/table"
 )
 
 type result struct {
@@ -221,6 +223,62 @@ func TestAsPostmap(t *testing.T) {
 	check(t, dir, "", "-q", "a", "inline:{b=1}", "inline:{a=2}")
 	check(t, dir, "z\n", "-q", "-", "inline:{b=1}")
 	check(t, dir, "", "-s", "inline:{b=1}")
+}
+
+// TestOpen compares what is said of tables that cannot be opened, and of types
+// that both have, or neither.
+func TestOpen(t *testing.T) {
+	needPostmap(t)
+	dir := folder(t)
+	known, err := exec.Command("postconf", "-c", dir, "-m").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for _, spec := range []string{
+		"frob:x", "thash:x", "mongodb:/x", "internal:x", "socketmap:x", "socketmap:inet:x", "socketmap:frob:x:y", "socketmap:unix:/nowhere/s:m",
+		"memcache:/nowhere/x.cf", "ldap:/nowhere/x.cf", "mysql:/nowhere/x.cf", "pgsql:/nowhere/x.cf", "sqlite:/nowhere/x.cf", "texthash:/nowhere/x",
+		"regexp:/nowhere/x", "pcre:/nowhere/x", "cidr:/nowhere/x",
+	} {
+		if typ, _, _ := strings.Cut(spec, ":"); slices.Contains(table.Types(), typ) != slices.Contains(strings.Fields(string(known)), typ) {
+			t.Errorf("%s: Postfix knows %s", spec, known)
+		}
+		wait.Go(func() { checkLoosely(t, dir, spec) })
+	}
+	wait.Wait()
+}
+
+// checkLoosely leaves out what ours adds in parentheses to what Postfix says.
+func checkLoosely(t *testing.T, dir, spec string) {
+	t.Helper()
+	got, want := ours("", "-c", dir, "-q", "x", spec), theirs(t, "", "-c", dir, "-q", "x", spec)
+	got.err, _, _ = strings.Cut(got.err, " (")
+	if want.err = strings.TrimSuffix(want.err, "\n"); strings.TrimSuffix(got.err, "\n") != want.err || got.out != want.out || got.status != want.status {
+		t.Errorf("%s: %+v\nPostfix: %+v", spec, got, want)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	dir := folder(t)
+	const list = `inline:{ {k = "a\b"}, {l = é} }`
+	for _, tt := range []struct {
+		in   string
+		args []string
+		want string
+	}{
+		{"", []string{"-j", "-q", "k", list}, `{"k": "\"a\\b\""}`},
+		{"k\nnone\n", []string{"-jq", "-", list}, `{"k": "\"a\\b\""}`},
+		{"", []string{"-js", "inline:{b=1,a=é}"}, "{\"a\": \"é\"}\n{\"b\": \"1\"}"},
+		{"tab\there\x01\x7f\n", []string{"-jq", "-", "static:x"}, `{"tab\there\u0001\u007F": "x"}`},
+	} {
+		r := ours(tt.in, append([]string{"-c", dir}, tt.args...)...)
+		if r.out != tt.want+"\n" {
+			t.Errorf("%q: %q %q, want %q", tt.args, r.out, r.err, tt.want)
+		}
+	}
+	if r := ours("", "-c", dir, "-j", list); r.status != 1 || r.err != "postmap: fatal: option -j requires -q or -s\n" {
+		t.Errorf("-j alone: %+v", r)
+	}
 }
 
 // databases makes a table of each indexed type that the real one has, all from
