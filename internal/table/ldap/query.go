@@ -43,6 +43,10 @@ func Scope(s string) (int, bool) {
 // CheckFilter says what is wrong with the syntax of a filter.
 func CheckFilter(filter string) error {
 	_, err := ldap.CompileFilter(parenthesized(filter))
+	var e *ldap.Error
+	if errors.As(err, &e) {
+		return e.Err // without the library's number
+	}
 	return err
 }
 
