@@ -174,8 +174,12 @@ func rung(command string, s restrict.Step) Rung {
 		Restriction: s.Name, Argument: s.Arg, Warn: s.Warn, Result: s.Result, Says: s.Says,
 	}
 	for _, a := range s.Asked {
+		key := a.Question.Arg
+		if a.Question.Kind == evidence.Policy {
+			key = "" // the request: what is known of the session
+		}
 		r.Asked = append(r.Asked, Asked{
-			Kind: kind(a.Question.Kind), Of: a.Question.Name, Key: a.Question.Arg,
+			Kind: kind(a.Question.Kind), Of: a.Question.Name, Key: key,
 			Answer: answer(a.Question, a.Answer), Unknown: a.Answer.Status == evidence.Unknown,
 		})
 	}

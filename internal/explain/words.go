@@ -23,6 +23,8 @@ func kind(k evidence.Kind) string {
 		return "verify"
 	case evidence.Clock:
 		return "clock"
+	case evidence.Sleep:
+		return "sleep"
 	}
 	return "unknown"
 }
@@ -39,6 +41,8 @@ func question(q evidence.Question) string {
 		return strings.TrimRight("host "+q.Arg+" "+q.Name, " ")
 	case evidence.Table:
 		return fmt.Sprintf("%s %q", q.Name, q.Arg)
+	case evidence.Policy: // the request says what is known anyway
+		return "policy service " + q.Name
 	}
 	return strings.TrimRight(kind(q.Kind)+" "+q.Name+q.Arg, " ")
 }
@@ -72,6 +76,8 @@ func answer(q evidence.Question, a evidence.Answer) string {
 func found(q evidence.Question, a evidence.Answer) string {
 	switch q.Kind {
 	case evidence.DNS, evidence.Host:
+	case evidence.Sleep:
+		return "waits so many seconds"
 	case evidence.Clock:
 		return a.Asked.Format("2006-01-02 15:04:05 -0700")
 	case evidence.Verify:
@@ -104,6 +110,12 @@ func possible(q evidence.Question) []evidence.Answer {
 			out = append(out, evidence.Answer{Status: evidence.Found, Value: outcome, Reason: "assumed"})
 		}
 		return out
+	}
+	if q.Kind == evidence.Policy {
+		return []evidence.Answer{
+			{Status: evidence.Found, Value: "DUNNO"}, {Status: evidence.Found, Value: "OK"}, {Status: evidence.Found, Value: "REJECT"},
+			{Status: evidence.Found, Value: "DEFER_IF_PERMIT"}, {Status: evidence.Failed, Reason: "it does not answer"},
+		}
 	}
 	out := []evidence.Answer{{Status: evidence.NotFound}, {Status: evidence.ServFail, Reason: "assumed"}}
 	if q.Kind != evidence.DNS {

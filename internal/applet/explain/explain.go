@@ -24,6 +24,7 @@ import (
 	"sekisho/internal/evidence"
 	"sekisho/internal/explain"
 	"sekisho/internal/mail"
+	"sekisho/internal/policyd"
 	"sekisho/internal/site"
 	"sekisho/internal/verify"
 	"sekisho/internal/zone"
@@ -51,6 +52,7 @@ type Cmd struct {
 	Port        string   `xor:"service" placeholder:"PORT" help:"Service of master.cf by its port."`
 	Zone        string   `xor:"dns" placeholder:"FILE" help:"Take DNS answers from a zone file."`
 	NoDNS       bool     `name:"no-dns" xor:"dns" help:"Ask no DNS; tell what its answers would decide."`
+	Policy      string   `placeholder:"ACTION" help:"What policy services answer, such as DUNNO; ask to ask them, which they may remember. Left out: tell what their answers would decide."`
 	JSON        bool     `name:"json" help:"Print JSON."`
 }
 
@@ -87,7 +89,11 @@ func (c *Cmd) Run(e *Env) error {
 	}
 	known := &knowledge{config: s.Config, now: e.Clock.Now()}
 	var results []result
-	src := evidence.NewSession(e.Context, &evidence.World{Query: w.query, Host: w.names.Host, Lookup: s.Tables.Lookup, Clock: e.Clock})
+	services := policyd.New(service.Program.PolicyServices(), policyd.Options{Dir: service.Config.Str("queue_directory"), Clock: e.Clock})
+	defer services.Close()
+	src := evidence.NewSession(e.Context, &evidence.World{
+		Query: w.query, Host: w.names.Host, Lookup: s.Tables.Lookup, Policy: services.Ask, Clock: e.Clock,
+	})
 	for _, to := range c.To {
 		f := facts
 		f.Recipient, f.RecipientKnown = address(to), true
@@ -115,14 +121,21 @@ func problems(s *site.Site) []string {
 	return out
 }
 
-// source leaves out the DNS when nobody is to be asked. Of addresses to verify it
-// knows what the server has found out, and sends no probe.
+// source asks whom it may: not the DNS where nobody is to be asked, policy
+// services only on request. Of addresses to verify it knows what the server has
+// found out, and sends no probe. It does not sleep.
 func (c *Cmd) source(s *evidence.Session, known *knowledge) evidence.Source {
 	return evidence.SourceFunc(func(q evidence.Question) evidence.Answer {
-		switch {
-		case c.NoDNS && (q.Kind == evidence.DNS || q.Kind == evidence.Host):
-			return evidence.Answer{}
-		case q.Kind == evidence.Verify:
+		switch q.Kind {
+		case evidence.DNS, evidence.Host:
+			if c.NoDNS {
+				return evidence.Answer{}
+			}
+		case evidence.Sleep:
+			return evidence.Answer{Status: evidence.Found}
+		case evidence.Policy:
+			return c.policy(s, q)
+		case evidence.Verify:
 			return known.answer(q.Arg)
 		}
 		return s.Ask(q)
@@ -151,6 +164,16 @@ func (k *knowledge) answer(addr string) evidence.Answer {
 		return evidence.Answer{}
 	}
 	return evidence.Answer{Status: evidence.Found, Value: e.Status.String(), Reason: e.Text}
+}
+
+func (c *Cmd) policy(s *evidence.Session, q evidence.Question) evidence.Answer {
+	switch c.Policy {
+	case "":
+		return evidence.Answer{}
+	case "ask":
+		return s.Ask(q)
+	}
+	return evidence.Answer{Status: evidence.Found, Value: c.Policy}
 }
 
 // service finds the smtpd service to speak of.

@@ -181,6 +181,11 @@ func questions(r explain.Rung) []string {
 		if a.Kind != "table" || a.Of != r.Argument && a.Of != r.Restriction {
 			of = a.Of + " "
 		}
+		if a.Kind == "policy" || a.Kind == "sleep" { // what it is stands in the list
+			flush()
+			out = append(out, a.Answer)
+			continue
+		}
 		if a.Kind == "table" && a.Answer == explain.NoEntry {
 			if of != table {
 				flush()
