@@ -154,11 +154,7 @@ func (p *Program) parseParam(cfg *config.Config, param string, id listID) ([]ite
 	list := ps.parse()
 	var problems []Problem
 	for _, it := range list {
-		if strings.EqualFold(it.text, "check_policy_service") && it.op == opPlain {
-			if err := p.policyService(cfg, it.arg); err != nil {
-				problems = append(problems, Problem{Pos: it.pos, Param: param, What: err.Error(), Mend: "write transport:endpoint, as in unix:private/policy"})
-			}
-		}
+		problems = append(problems, p.policyProblem(cfg, it, param)...)
 		if it.op != opBroken {
 			continue
 		}

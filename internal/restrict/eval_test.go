@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -25,7 +26,10 @@ import (
 //
 //	file NAME       a file beside main.cf
 //	config          main.cf lines for what follows; prints what is wrong with them
+//	policy          what policy services answer from now on: a line
+//	                "SERVICE -> ACTION" each, or "SERVICE fails WARNING"
 //	eval STAGE      decides about the facts given, prints the outcome
+//	request STAGE   prints what policy services are asked
 //	trace STAGE     prints how it came to that
 //
 // Facts that are not given are those of a stranger who sends to a mailbox of
@@ -42,7 +46,10 @@ func TestEval(t *testing.T) {
 				return ""
 			case "config":
 				return w.configure(t, d.Input)
-			case "eval", "trace":
+			case "policy":
+				w.policies = strings.Split(d.Input, "\n")
+				return ""
+			case "eval", "trace", "request":
 				return strings.ReplaceAll(w.eval(t, d), w.dir, "DIR")
 			}
 			t.Fatalf("unknown command %q", d.Cmd)
@@ -151,6 +158,34 @@ type bench struct {
 	site  *site.Site
 	zone  *zone.Zone
 	carry restrict.Carry
+
+	policies []string // what services answer
+	requests []string // what they were asked
+	slept    time.Duration
+}
+
+// ask answers for policy services.
+func (w *bench) ask(_ context.Context, service, request string) evidence.Answer {
+	w.requests = append(w.requests, service+" is asked\n"+request)
+	for _, p := range w.policies {
+		if action, ok := strings.CutPrefix(p, service+" -> "); ok {
+			return evidence.Answer{Status: evidence.Found, Value: strings.ReplaceAll(action, `\xe9`, "\xe9")}
+		}
+		if warning, ok := strings.CutPrefix(p, service+" fails "); ok {
+			return evidence.Answer{Status: evidence.Failed, Warnings: []string{warning}}
+		}
+	}
+	return evidence.Answer{Status: evidence.Found, Value: "DUNNO"}
+}
+
+// sleepless is a clock that takes down how long it should have slept.
+type sleepless struct{ bench *bench }
+
+func (sleepless) Now() time.Time { return fixed.Now() }
+
+func (s sleepless) Sleep(_ context.Context, d time.Duration) error {
+	s.bench.slept += d
+	return nil
 }
 
 func newBench(t testing.TB) *bench {
@@ -193,7 +228,8 @@ func (w *bench) configure(t testing.TB, main string) string {
 
 func (w *bench) session() *evidence.Session {
 	return evidence.NewSession(context.Background(), &evidence.World{
-		Query: w.zone.Query, Host: dns.NewSystem(w.zone.Query, "").Host, Lookup: w.site.Tables.Lookup, Verify: probed, Clock: clock.System{},
+		Query: w.zone.Query, Host: dns.NewSystem(w.zone.Query, "").Host, Lookup: w.site.Tables.Lookup, Verify: probed,
+		Policy: w.ask, Clock: sleepless{w},
 	})
 }
 
@@ -241,9 +277,17 @@ func (w *bench) eval(t *testing.T, d *datadriven.TestData) string {
 		_, trace := w.program().Explain(stage, &f, w.session(), carry)
 		return showTrace(trace)
 	}
+	w.requests, w.slept = nil, 0
 	out := w.program().Eval(stage, &f, w.session(), carry)
 	w.carry = out.Carry
-	return showOutcome(out)
+	if d.Cmd == "request" {
+		return strings.Join(w.requests, "")
+	}
+	shown := showOutcome(out)
+	if w.slept > 0 {
+		shown += fmt.Sprintf("sleeps %s\n", w.slept)
+	}
+	return shown
 }
 
 // stranger is somebody of whom nobody has heard.
@@ -300,7 +344,20 @@ func setFact(t *testing.T, f *mail.Facts, name, value string) {
 	case "login":
 		f.SASLUsername = value
 	case "tls":
-		f.EncryptionProtocol = "TLSv1.3"
+		f.EncryptionProtocol, f.EncryptionCipher, f.EncryptionKeysize = "TLSv1.3", "TLS_AES_256_GCM_SHA384", 256
+		f.TLSSNI = value
+	case "certificate": // FINGERPRINT KEY CN; nobody vouches for it
+		parts := strings.SplitN(value, " ", 3)
+		f.CcertPresent, f.CcertFingerprint, f.CcertPubkeyFingerprint = true, parts[0], parts[1]
+		f.CcertSubject, f.CcertIssuer = parts[2], "An issuer"
+	case "trusted":
+		f.CcertTrusted = true
+	case "queue":
+		f.QueueID = value
+	case "instance":
+		f.Instance = value
+	case "size":
+		f.Size, _ = strconv.ParseInt(value, 10, 64)
 	case "pipelining":
 		f.UnauthPipelining = true
 	case "utf8":

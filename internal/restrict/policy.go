@@ -34,6 +34,29 @@ const builtinPolicyAction = "451 4.3.5 Server configuration problem"
 // PolicyServices returns the policy services of the program by name.
 func (p *Program) PolicyServices() map[string]PolicyService { return p.policies }
 
+// What mends a service that cannot be used.
+const (
+	mendEndpoint = "write transport:endpoint, as in unix:private/policy or inet:127.0.0.1:10023"
+	mendOptions  = "an option is name=value without blanks or { name = value }; there are timeout, max_idle, max_ttl, " +
+		"request_limit, try_limit, retry_delay, default_action and policy_context"
+)
+
+// policyProblem is what is wrong with a service, if there is something.
+func (p *Program) policyProblem(cfg *config.Config, it item, param string) []Problem {
+	if !strings.EqualFold(it.text, "check_policy_service") || it.op != opPlain {
+		return nil
+	}
+	err := p.policyService(cfg, it.arg)
+	if err == nil {
+		return nil
+	}
+	mend := mendEndpoint
+	if strings.HasPrefix(it.arg, "{") && !strings.Contains(err.Error(), "service") {
+		mend = mendOptions
+	}
+	return []Problem{{Pos: it.pos, Param: param, What: err.Error(), Mend: mend}}
+}
+
 // policyService makes a service known. The error says what is wrong with it.
 func (p *Program) policyService(cfg *config.Config, name string) error {
 	if _, known := p.policies[name]; known {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"io"
 	"net"
@@ -89,6 +91,7 @@ func (s *session) handshake() error {
 type offered struct {
 	leaf    *x509.Certificate
 	schemes []tls.SignatureScheme
+	asked   string // the name the client asked for, where there are certificates by name
 	sni     string // the name by which the certificate was chosen
 }
 
@@ -111,7 +114,7 @@ func (s *session) negotiate() (*tlsInfo, net.Conn, error) {
 	state := conn.ConnectionState()
 	info := &tlsInfo{
 		Session: tlsinfo.Describe(state, o.leaf, o.schemes),
-		state:   state, leaf: o.leaf, sni: o.sni, trusted: srv.trusts(state.PeerCertificates),
+		state:   state, leaf: o.leaf, asked: o.asked, sni: o.sni, trusted: srv.trusts(state.PeerCertificates),
 	}
 	if len(state.PeerCertificates) > 0 && !state.DidResume {
 		info.SignedByClient(state.PeerCertificates[0], nil)
@@ -128,6 +131,9 @@ func (t *tlsServer) certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error
 	}
 	if o, ok := h.Context().Value(offeredKey{}).(*offered); ok {
 		o.leaf, o.schemes = c.Leaf, h.SignatureSchemes
+		if len(t.sni) > 0 {
+			o.asked = h.ServerName
+		}
 		if byName {
 			o.sni = h.ServerName
 		}
@@ -173,14 +179,34 @@ func (t *tlsServer) trusts(chain []*x509.Certificate) bool {
 func (s *session) tlsFacts() {
 	f, t := &s.facts, s.tls
 	f.EncryptionProtocol, f.EncryptionCipher, f.EncryptionKeysize = t.Protocol, t.Cipher, t.Bits
+	f.TLSSNI = t.asked
 	if len(t.state.PeerCertificates) == 0 {
 		return
 	}
 	c := t.state.PeerCertificates[0]
 	f.CcertPresent, f.CcertTrusted = true, t.trusted
-	f.CcertSubject, f.CcertIssuer = c.Subject.CommonName, c.Issuer.CommonName
+	f.CcertSubject, f.CcertIssuer = firstName(c.Subject, commonName), firstName(c.Issuer, commonName, organization)
 	f.CcertFingerprint = s.srv.tls.fingerprint(c.Raw)
 	f.CcertPubkeyFingerprint = s.srv.tls.fingerprint(c.RawSubjectPublicKeyInfo)
+}
+
+// Attribute types of names in certificates (X.520).
+var (
+	commonName   = asn1.ObjectIdentifier{2, 5, 4, 3}
+	organization = asn1.ObjectIdentifier{2, 5, 4, 10}
+)
+
+// firstName is the first attribute that the name has of the first of the types
+// that it has.
+func firstName(n pkix.Name, types ...asn1.ObjectIdentifier) string {
+	for _, t := range types {
+		for _, a := range n.Names {
+			if text, ok := a.Value.(string); ok && a.Type.Equal(t) {
+				return text
+			}
+		}
+	}
+	return ""
 }
 
 // refuseCertificate ends a session whose client has no certificate to trust.

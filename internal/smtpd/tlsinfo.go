@@ -13,6 +13,7 @@ type tlsInfo struct {
 	tlsinfo.Session
 	state   tls.ConnectionState
 	leaf    *x509.Certificate // the certificate we have shown
+	asked   string            // server name that the client asked for
 	sni     string
 	trusted bool // the client's certificate is
 }
