@@ -188,7 +188,7 @@ func (b *builder) servers() {
 			Config: v.Config, Service: v.Entry.Name, Program: v.Program, Resolver: b.site.Resolver,
 			World: b.asked(v), Lists: b.lists(), Peers: b.dns.System,
 			Anvil: b.shared.anvil, Cleaner: b.cleaner, Queue: b.shared.queue, Lookup: b.site.Tables.Lookup,
-			Post: b.post, Clock: b.shared.clock, Log: b.log,
+			Post: b.post, Flush: func(domain string) { b.shared.queue.FlushSite(domain) }, Clock: b.shared.clock, Log: b.log,
 		}
 		if v.Config.Bool("smtpd_sasl_auth_enable") {
 			backend := b.accounts(v.Config)

@@ -61,6 +61,14 @@ type server struct {
 	log   *lockedBuilder
 	clock *clock.Manual
 	queue *queue.Queue
+
+	asked []string // what policy services were asked, by the one session that asks
+}
+
+// policy is a policy service without an opinion.
+func (s *server) policy(_ context.Context, _, request string) evidence.Answer {
+	s.asked = append(s.asked, request)
+	return evidence.Answer{Status: evidence.Found, Value: "DUNNO"}
 }
 
 type lockedBuilder struct {
@@ -118,7 +126,7 @@ func newServer(t *testing.T, settings string, backend sasl.Backend) (*server, er
 	v := st.Services[0]
 	s.Server, err = smtpd.New(smtpd.Options{
 		Config: v.Config, Service: "smtp", Program: v.Program, Resolver: st.Resolver,
-		World: &evidence.World{Query: z.Query, Host: system.Host, Lookup: st.Tables.Lookup, Clock: s.clock},
+		World: &evidence.World{Query: z.Query, Host: system.Host, Lookup: st.Tables.Lookup, Policy: s.policy, Clock: s.clock},
 		Lists: lists, Peers: system, SASL: backend, Anvil: anvil.New(time.Minute, s.clock),
 		Cleaner: cleaner, Queue: s.queue, Lookup: st.Tables.Lookup, Clock: s.clock, Log: log,
 	})
@@ -290,6 +298,8 @@ smtpd_tls_key_file = %s
 smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
 tls_server_sni_maps = inline:{{www.example = %s %s}}
+smtpd_delay_reject = no
+smtpd_helo_restrictions = check_policy_service unix:policy
 `, cert, key, sniKey, sniCert), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +319,9 @@ tls_server_sni_maps = inline:{{www.example = %s %s}}
 		t.Errorf("got\n%s", got)
 	}
 	<-done
+	if len(s.asked) != 2 || !strings.Contains(s.asked[0], "\ntls_sni=\n") || !strings.Contains(s.asked[1], "\ntls_sni=www.example\n") {
+		t.Errorf("asked %q", s.asked)
+	}
 	log := s.log.text()
 	for _, want := range []string{
 		"Anonymous TLS connection established from client.test[127.0.0.1] to www.example: TLSv1.3 with cipher TLS_",
