@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,8 +20,9 @@ import (
 
 // Directory reads and compiles the configuration directory dir and returns all
 // that there is to say about it, sorted. It reads files and tables and asks
-// nothing of the network but host names in inet_interfaces.
-func Directory(dir string, c clock.Clock) []Finding {
+// nothing of the network but host names in inet_interfaces. gateways are the
+// machine's default gateways.
+func Directory(dir string, c clock.Clock, gateways []netip.Addr) []Finding {
 	tables := &tableLog{}
 	s, err := site.Load(dir, site.Options{Clock: c, Log: slog.New(tables)})
 	if err != nil {
@@ -33,13 +35,33 @@ func Directory(dir string, c clock.Clock) []Finding {
 	found = append(found, idle(s.Config)...)
 	found = append(found, Services(filepath.Join(s.Config.Dir, "master.cf"), s.Config.Services)...)
 	found = append(found, probes(s.Config)...)
-	found = append(found, Networks(s.Config.Networks())...)
+	found = append(found, Networks(s.Config, gateways)...)
+	found = append(found, Domains(s.Config)...)
+	found = append(found, Classes(s.Config)...)
+	found = append(found, Maps(s.Config)...)
 	for _, v := range serving(s) {
-		found = append(found, Order(v.Entry.Name, v.Program.Lists(), v.Config.Bool("smtpd_sasl_auth_enable"))...)
-		found = append(found, Passwords(v.Entry.Name, v.Config)...)
-		found = append(found, certificates(v.Entry.Name, v.Config)...)
+		found = append(found, service(v)...)
 	}
 	return Sort(found)
+}
+
+// service looks at one smtpd service.
+func service(v site.Service) []Finding {
+	name, lists, sasl := v.Entry.Name, v.Program.Lists(), v.Config.Bool("smtpd_sasl_auth_enable")
+	found := Order(name, lists, sasl)
+	found = append(found, Lists(name, v.Config, lists)...)
+	found = append(found, Relaying(name, lists, sasl, submission(v.Entry))...)
+	found = append(found, DNSLists(name, lists)...)
+	found = append(found, Tables(name, v.Config, v.Program)...)
+	found = append(found, Policies(name, v.Config, v.Program, lists)...)
+	found = append(found, Passwords(name, v.Config)...)
+	return append(found, certificates(name, v.Config)...)
+}
+
+// submission reports whether a service is there for users (RFC 6409, RFC 8314).
+func submission(e config.Service) bool {
+	port := site.Port(e)
+	return port == "587" || port == "465"
 }
 
 // serving are the services that clients can reach; main.cf alone if master.cf
@@ -139,10 +161,14 @@ func idle(cfg *config.Config) []Finding {
 	add := func(name, service string, pos config.Pos) {
 		switch p, _ := cfg.Parameter(name); p.State {
 		case config.None:
-			found = append(found, Finding{
+			f := Finding{
 				Code: "SEK005", Severity: Warning, Pos: pos, Service: service, What: name + " has no effect here",
 				Why: "Sekisho does not have what it controls", Mend: "remove it, or do without what it asks for",
-			})
+			}
+			if installation(name) {
+				f.Severity, f.Why, f.Mend = Note, "one program has no files to install or find", ""
+			}
+			found = append(found, f)
 		case config.Differs:
 			found = append(found, Finding{
 				Code: "SEK008", Severity: Note, Pos: pos, Service: service, What: name + " is not quite Postfix's", Why: p.Why,
@@ -158,6 +184,12 @@ func idle(cfg *config.Config) []Finding {
 		}
 	}
 	return found
+}
+
+// installation reports whether a parameter tells where Postfix's parts are
+// installed, or belongs to those that every package's main.cf sets.
+func installation(name string) bool {
+	return strings.HasSuffix(name, "_directory") || strings.HasSuffix(name, "_path") || name == "setgid_group" || name == "biff"
 }
 
 // Services looks at the entries of the master.cf at path: what is not served,

@@ -17,7 +17,6 @@ func Order(service string, lists []restrict.List, saslEnabled bool) []Finding {
 	o.blocklists(lists)
 	o.ownership(lists)
 	o.probes(lists)
-	o.lists(lists)
 	return o.found
 }
 
@@ -105,7 +104,7 @@ func guard(entries []restrict.Entry) int {
 
 func permitsByTable(e restrict.Entry) bool {
 	switch e.Name {
-	case "", "check_client_access", "check_helo_access", "check_sender_access", "check_recipient_access":
+	case "", "check_client_access", "check_helo_access", "check_sender_access", "check_recipient_access", "check_policy_service":
 		return !strings.HasPrefix(e.Arg, "static:") || strings.EqualFold(strings.TrimPrefix(e.Arg, "static:"), "ok")
 	}
 	return false

@@ -33,7 +33,7 @@ type Cmd struct {
 
 // Run checks the directory; the error is an exit.Status.
 func (c *Cmd) Run(e *Env) error {
-	found := check.Directory(c.Config, e.Clock)
+	found := check.Directory(c.Config, e.Clock, check.Gateways(os.DirFS("/proc/net")))
 	var err error
 	switch {
 	case c.JSON:
