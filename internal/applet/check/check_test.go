@@ -40,7 +40,7 @@ func run(t *testing.T, main string, asJSON bool) (out string, status int) {
 	return strings.ReplaceAll(string(b), dir, "DIR"), int(s)
 }
 
-const good = "compatibility_level = 3.6\nmyhostname = mx.demo.test\ninet_interfaces = 127.0.0.1\nalias_maps =\nlocal_recipient_maps =\nmynetworks = 127.0.0.0/8\n"
+const good = "compatibility_level = 3.6\nmyhostname = mx.demo.test\ninet_interfaces = 127.0.0.1\nmydestination =\nlocal_recipient_maps =\nmynetworks = 127.0.0.0/8\n"
 
 func TestLines(t *testing.T) {
 	if out, status := run(t, good, false); out != "" || status != 0 {
