@@ -35,6 +35,7 @@ type Cache struct {
 	loaded  bool
 	entries map[string]Entry
 	file    *os.File // nil: in memory only, or the disk fails
+	lines   int      // in the file
 	failed  bool     // the disk fails, and it was said
 	closed  bool
 }
@@ -170,8 +171,16 @@ func (c *Cache) append(line string) {
 	}
 	if _, err := c.file.WriteString(line); err != nil {
 		c.fail(err)
+		return
+	}
+	if c.lines++; c.lines > 2*len(c.entries)+slack {
+		c.rewrite()
 	}
 }
+
+// slack is how many outdated lines the file may have beyond as many as there are
+// addresses, before it is written anew.
+const slack = 10_000
 
 // fail goes on in memory.
 func (c *Cache) fail(err error) {
@@ -223,7 +232,7 @@ func (c *Cache) rewrite() {
 	if c.file != nil {
 		c.file.Close()
 	}
-	c.file, c.failed = f, false
+	c.file, c.failed, c.lines = f, false, len(c.entries)
 }
 
 // Close ends writing. What is learned afterwards stays in memory.

@@ -97,6 +97,22 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// The file is written anew when most of it is outdated.
+func TestFileStaysSmall(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cache")
+	s := newSite(path, nil)
+	for i := range slack + 10 {
+		s.Update("a@b.test", Undeliverable, fmt.Sprint(i))
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || bytes.Count(text, []byte("\n")) > 10 {
+		t.Errorf("%d lines, %v", bytes.Count(text, []byte("\n")), err)
+	}
+	if got, _, err := Read(path); err != nil || got["a@b.test"].Text != fmt.Sprint(slack+9) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // A cache that cannot be written works from memory, and says so once.
 func TestNoPlaceForTheCache(t *testing.T) {
 	s := newSite(filepath.Join(t.TempDir(), "missing", "cache"), nil)
