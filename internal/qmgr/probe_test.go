@@ -3,11 +3,14 @@ package qmgr
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"sekisho/internal/mail"
+	"sekisho/internal/queue"
 )
 
 func (s *site) putProbe(to, original string) {
@@ -105,5 +108,24 @@ func TestProbeWithoutRecipient(t *testing.T) {
 	}
 	if len(s.queue.List()) != 0 || len(s.verified) != 0 {
 		t.Errorf("left %v, told %q", s.queue.List(), s.verified)
+	}
+}
+
+// A probe is still one when the process that sent it has died.
+func TestProbeAfterRestart(t *testing.T) {
+	s := newSite(t, "")
+	s.putProbe("ok@example.com", "ok@example.com")
+	s.put("s@x.test", "ok@example.com")
+	if err := s.queue.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := queue.Open(filepath.Join(s.dir, "spool"), queue.Options{Clock: s.clock, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	list := again.List()
+	if len(list) != 2 || !list[0].Message.Envelope().Probe || list[1].Message.Envelope().Probe {
+		t.Errorf("after the restart: %+v", list)
 	}
 }
