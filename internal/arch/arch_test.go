@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"internal/wire", "internal/clock", "internal/safefile", "internal/maillog", "internal/tlsinfo"},
 	{"internal/config", "internal/mail", "internal/tok822", "internal/mimestate"},
 	{"internal/dns", "internal/zone", "internal/evidence", "internal/sqldb", "internal/table/...", "internal/directory/...", "internal/sasl/..."},
-	{"internal/matchlist", "internal/rewrite", "internal/restrict", "internal/policyd", "internal/explain", "internal/site", "internal/check", "internal/anvil", "internal/verify"},
+	{"internal/matchlist", "internal/dnsfilter", "internal/rewrite", "internal/restrict", "internal/policyd", "internal/explain", "internal/site", "internal/check", "internal/anvil", "internal/verify"},
 	{"internal/queue/...", "internal/cleanup", "internal/deliver/...", "internal/bounce", "internal/qmgr"},
 	{"internal/smtpd"},
 	{"internal/master", "internal/applet/..."},
@@ -43,7 +43,7 @@ var only = map[string][]string{
 }
 
 // pure lists packages that decide and therefore may not touch the world.
-var pure = []string{"internal/restrict", "internal/rewrite", "internal/matchlist", "internal/explain"}
+var pure = []string{"internal/restrict", "internal/rewrite", "internal/matchlist", "internal/dnsfilter", "internal/explain"}
 
 // world are the packages through which a program touches the world.
 var world = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}

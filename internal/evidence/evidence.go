@@ -8,6 +8,7 @@
 package evidence
 
 import (
+	"fmt"
 	"time"
 
 	"sekisho/internal/dns"
@@ -111,3 +112,25 @@ type SourceFunc func(Question) Answer
 
 // Ask calls f.
 func (f SourceFunc) Ask(q Question) Answer { return f(q) }
+
+// First asks tables for a key, in order, until one has it or fails (maps(3)); an
+// empty value is a failure. The answer's Status is Found, NotFound or Failed. The
+// warnings are Postfix's; param is where the tables are named.
+func First(src Source, param string, tables []string, key string) (a Answer, warnings []string) {
+	for _, table := range tables {
+		a = src.Ask(Question{Kind: Table, Name: table, Arg: key})
+		switch {
+		case a.Status == NotFound:
+			continue
+		case a.Status != Found:
+			return Answer{Status: Failed, Reason: a.Reason}, []string{fmt.Sprintf("%s lookup error for \"%.100s\"", table, key)}
+		case a.Value == "":
+			return Answer{Status: Failed}, []string{
+				param + " lookup of " + key + " returns an empty string result",
+				param + " should return NO RESULT in case of NOT FOUND",
+			}
+		}
+		return a, nil
+	}
+	return Answer{Status: NotFound}, nil
+}

@@ -99,7 +99,7 @@ func (r *run) listing(query string) evidence.Answer {
 	if a.Status != evidence.Found && !absent(a.Status) && !a.Repeated {
 		r.warnf("%s: RBL lookup error: %s", query, a.Reason)
 	}
-	if len(r.p.set.dnsReplyFilter) > 0 && a.Status == evidence.Found {
+	if len(r.p.set.dnsReplyFilter.Tables) > 0 && a.Status == evidence.Found {
 		r.listReason(query) // for what the filter says to it
 	}
 	r.listings = append(r.listings, listing{query, a})

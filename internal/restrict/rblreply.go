@@ -35,9 +35,10 @@ func (r *run) rblReject(c call, reason, what, class string) status {
 // rblTemplate looks a list up as it is written, then without its filter.
 func (r *run) rblTemplate(it *item) (template string, failed bool) {
 	for _, key := range [...]string{it.arg, it.domain} {
-		template, found, failed := r.findExact(r.p.set.rblReplyMaps, "rbl_reply_maps", key)
-		if found || failed {
-			return template, failed
+		a, warnings := evidence.First(r, "rbl_reply_maps", r.p.set.rblReplyMaps, key)
+		r.warnAll(warnings)
+		if a.Status != evidence.NotFound {
+			return a.Value, a.Status != evidence.Found
 		}
 		if it.arg == it.domain {
 			break

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"sekisho/internal/config"
+	"sekisho/internal/dnsfilter"
 	"sekisho/internal/matchlist"
 )
 
@@ -44,9 +45,9 @@ type settings struct {
 	virtualAliasMaps, virtualMailboxMaps                       []string
 	localRecipientMaps, relayRecipientMaps                     []string
 	senderLoginMaps, rblReplyMaps, relayCertificates           []string
-	dnsReplyFilter                                             []string
 
-	families string // of inet_protocols, as evidence.Host wants them
+	families       string // of inet_protocols, as evidence.Host wants them
+	dnsReplyFilter dnsfilter.Filter
 
 	logPermits *matchlist.List // smtpd_log_access_permit_actions; nil: none
 }
@@ -82,6 +83,7 @@ func readSettings(cfg *config.Config) settings {
 		compatibilityLevel: cfg.Str("compatibility_level"),
 		mailVersion:        cfg.Str("mail_version"),
 		families:           readFamilies(cfg.List("inet_protocols")),
+		dnsReplyFilter:     dnsfilter.Filter{Param: "smtpd_dns_reply_filter", Tables: cfg.Strings("smtpd_dns_reply_filter")},
 	}
 	s.readCodes(cfg)
 	s.readUnverified(cfg)
@@ -125,7 +127,6 @@ func (s *settings) readMaps(cfg *config.Config) {
 		"smtpd_sender_login_maps":  &s.senderLoginMaps,
 		"rbl_reply_maps":           &s.rblReplyMaps,
 		"relay_clientcerts":        &s.relayCertificates,
-		"smtpd_dns_reply_filter":   &s.dnsReplyFilter,
 	} {
 		for _, it := range cfg.List(name) {
 			*maps = append(*maps, it.Text)

@@ -9,6 +9,8 @@ import (
 	"sort"
 
 	"sekisho/internal/dns"
+	"sekisho/internal/dnsfilter"
+	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
 )
 
@@ -42,6 +44,9 @@ func (l *lookup) domain(name string) []host {
 		return l.host(ascii)
 	case dns.ServFail, dns.Refused, dns.Timeout:
 		l.why.dsn = "4.4.3"
+	case filtered:
+		l.why.dsn = "4.7.0"
+		return nil
 	case dns.Malformed:
 		l.why.dsn = "5.4.4"
 	default:
@@ -53,11 +58,34 @@ func (l *lookup) domain(name string) []host {
 	return nil
 }
 
-// query asks the DNS and logs what is odd about the answer.
+// filtered is the outcome of a question whose answers the DNS reply filter has
+// dropped, all of them.
+const filtered = dns.Outcome(255)
+
+// query asks the DNS, logs what is odd about the answer, and applies the DNS
+// reply filter.
 func (l *lookup) query(name, typ string) dns.Answer {
 	a := l.a.World.Query(l.ctx, name, typ)
 	for _, w := range a.Warnings {
 		l.a.Log.Warn(w)
+	}
+	if a.Outcome != dns.Success || typ == "MX" && slices.ContainsFunc(a.Records, func(r dns.Record) bool { return r.Data == "" }) {
+		return a
+	}
+	kept, outcome, lines := l.a.DNSReplyFilter.Apply(evidence.NewSession(l.ctx, l.a.World), a.Records)
+	for _, line := range lines {
+		if line.Warn {
+			l.a.Log.Warn(line.Text)
+		} else {
+			l.a.Log.Info(line.Text)
+		}
+	}
+	a.Records = kept
+	switch outcome {
+	case dnsfilter.Dropped:
+		a.Outcome, a.Reason = filtered, outcome.Reason(name, typ)
+	case dnsfilter.Broken:
+		a.Outcome, a.Reason = dns.ServFail, outcome.Reason(name, typ)
 	}
 	return a
 }
@@ -173,6 +201,8 @@ func (l *lookup) types() (list []string) {
 // the answer is senseless, that nobody knows.
 func rank(o dns.Outcome) int {
 	switch o {
+	case filtered:
+		return 5
 	case dns.NXDomain, dns.NoData:
 		return 1
 	case dns.ServFail, dns.Refused, dns.Timeout:
@@ -190,6 +220,8 @@ func (l *lookup) blame(a dns.Answer) {
 	soft := l.why.soft()
 	dsn := "5.4.4"
 	switch rank(a.Outcome) {
+	case 5:
+		dsn = "4.7.0"
 	case 4:
 		dsn = "4.4.3"
 	case 2:

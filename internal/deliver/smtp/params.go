@@ -36,6 +36,7 @@ var lmtpNames = map[string]string{
 	"smtp_delivery_status_filter":             "lmtp_delivery_status_filter",
 	"smtp_discard_ehlo_keyword_address_maps":  "lmtp_discard_lhlo_keyword_address_maps",
 	"smtp_discard_ehlo_keywords":              "lmtp_discard_lhlo_keywords",
+	"smtp_dns_reply_filter":                   "lmtp_dns_reply_filter",
 	"smtp_dns_support_level":                  "lmtp_dns_support_level",
 	"smtp_enforce_tls":                        "lmtp_enforce_tls",
 	"smtp_fallback_relay":                     "lmtp_fallback_relay",

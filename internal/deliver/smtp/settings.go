@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sekisho/internal/config"
+	"sekisho/internal/dnsfilter"
 	"sekisho/internal/matchlist"
 	"sekisho/internal/table"
 )
@@ -64,6 +65,7 @@ type Settings struct {
 	SendXforward           bool
 	ReplyFilter            string // table that edits the lines of replies; empty: none
 	StatusFilter           []string
+	DNSReplyFilter         dnsfilter.Filter
 	GenericMaps            []string
 	PropagateGeneric       bool // propagate_unmatched_extensions
 	Checks                 Checks
@@ -172,6 +174,7 @@ func FromConfig(cfg *config.Config, lmtp bool) (Settings, error) {
 		XforwardTimeout:   c.Duration("smtp_xforward_timeout"),
 		ReplyFilter:       c.Str("smtp_reply_filter"),
 		StatusFilter:      c.Strings("smtp_delivery_status_filter"),
+		DNSReplyFilter:    dnsfilter.Filter{Param: c.name("smtp_dns_reply_filter"), Tables: c.Strings("smtp_dns_reply_filter")},
 		GenericMaps:       c.Strings("smtp_generic_maps"),
 		PropagateGeneric:  slices.Contains(c.Strings("propagate_unmatched_extensions"), "generic"),
 		Checks: Checks{

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"sekisho/internal/deliver"
+	"sekisho/internal/dnsfilter"
 	"sekisho/internal/mail"
 )
 
@@ -46,6 +47,36 @@ func TestWithoutAHost(t *testing.T) {
 		got := lines(a.Deliver(t.Context(), request(domain, "x\n")))
 		if want := "0 " + want + "\n1 " + want + "\n"; got != want {
 			t.Errorf("%s:\n%swant\n%s", domain, got, want)
+		}
+	}
+}
+
+// What is left when smtp_dns_reply_filter has been at the answers.
+func TestReplyFilter(t *testing.T) {
+	const why = "Error looking up name="
+	for _, tt := range []struct{ domain, action, want, log string }{
+		{"two.test", "MX 10 mx1.s.test.=IGNORE", "mx2.s.test", `level=INFO msg="ignoring DNS RR: two.test. 300 IN MX 10 mx1.s.test."`},
+		{"s.test", "MX 10 mx1.s.test.=IGNORE", "4.7.0 " + why + "s.test type=MX: DNS reply filter drops all results", "ignoring DNS RR"},
+		{"s.test", "A 127.0.0.1=IGNORE", "4.7.0 " + why + "mx1.s.test type=A: DNS reply filter drops all results", "no MX host for s.test has a valid address record"},
+		{"aonly.test", "A 127.0.0.66=KEEP", "4.4.3 " + why + "aonly.test type=A: Invalid DNS reply filter syntax", `unknown DNS filter action: \"KEEP\"`},
+		{"nullmx.test", "MX 0 .=IGNORE", "5.1.0 Domain nullmx.test does not accept mail (nullMX)", ""},
+	} {
+		a, log := newAgent(t)
+		a.DNSReplyFilter = dnsfilter.Filter{Param: "smtp_dns_reply_filter", Tables: []string{"t"}}
+		a.World.Lookup = func(_, key string) (string, bool, error) {
+			end, action, _ := strings.Cut(tt.action, "=")
+			return action, strings.HasSuffix(key, " IN "+end), nil
+		}
+		l := &lookup{a: a, ctx: t.Context()}
+		var got []string
+		for _, h := range l.domain(tt.domain) {
+			got = append(got, h.name)
+		}
+		if len(got) == 0 {
+			got = []string{l.why.dsn, l.why.text}
+		}
+		if s := strings.Join(got, " "); s != tt.want || !strings.Contains(log.String(), tt.log) {
+			t.Errorf("%s %s: %s, want %s; log %s", tt.domain, tt.action, s, tt.want, log)
 		}
 	}
 }
