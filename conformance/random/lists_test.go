@@ -3,7 +3,11 @@
 package random
 
 import (
+	"bufio"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -16,6 +20,7 @@ var patterns = []string{
 	"a.test", ".a.test", "host.a.test", "HOST.A.test", "test", ".test", "192.0.2", "unknown", "b.test", ".", "x",
 	"fail:x", "inline:{a.test=x}", "inline:{{.a.test=x}}", "inline:{host.a.test=x}", "inline:{192.0.2.7=x}", "inline:{192.0.2=x}", "inline:{{2001:db8::7=x}}",
 	`regexp:{{/a\.test$$/ x}}`, "regexp:{{/^192/ x}}", "cidr:{{192.0.2.0/24 x}}", "cidr:{{2001:db8::/32 x}}", "static:yes", "unionmap:{inline:{a.test=x},static:y}",
+	"socketmap:unix:SOCKET:perm", "socketmap:unix:SOCKET:temp", "socketmap:unix:SOCKET:no", "socketmap:unix:SOCKET:yes",
 	"texthash:$config_directory/nets.table", "$config_directory/nets", "2001:db8::7",
 }
 
@@ -28,11 +33,60 @@ const nets = `# ours
 !x.a.test .a.test
 `
 
+// socketmaps serves maps that say what their name says, and returns the socket.
+func socketmaps(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sekisho-lists")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	for p, mode := range map[string]os.FileMode{dir: 0o755, path: 0o777} { // for Postfix's own user
+		if err := os.Chmod(p, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go answer(c)
+		}
+	}()
+	return path
+}
+
+func answer(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReader(c)
+	for {
+		request, err := r.ReadString(',')
+		if err != nil {
+			return
+		}
+		_, request, _ = strings.Cut(request, ":")
+		name, _, _ := strings.Cut(request, " ")
+		reply := map[string]string{"perm": "PERM broken", "temp": "TEMP later", "yes": "OK x"}[name]
+		if reply == "" {
+			reply = "NOTFOUND "
+		}
+		fmt.Fprintf(c, "%d:%s,", len(reply), reply)
+	}
+}
+
 // networks makes a match list.
-func (g generator) networks() string {
+func (g generator) networks(socket string) string {
 	var list []string
 	for range 1 + g.Intn(5) {
-		p := g.pick(patterns...)
+		p := strings.Replace(g.pick(patterns...), "SOCKET", socket, 1)
 		list = append(list, strings.Repeat("!", max(0, g.Intn(5)-2))+p)
 	}
 	return strings.Join(list, g.pick(" ", ", ", ","))
@@ -42,13 +96,17 @@ func (g generator) networks() string {
 func TestMatchLists(t *testing.T) {
 	g, variants, sessions := setUp(t)
 
+	socket := socketmaps(t)
 	files := g.files(0)
 	files["nets"], files["nets.table"] = nets, "192.0.2.7 x\na.test x\n.b.test x\n2001:db8::7 x\n"
 	var b strings.Builder
 	for i := range variants {
-		list := g.networks()
-		if i == 0 {
+		list := g.networks(socket)
+		switch i {
+		case 0:
 			list = "$config_directory/nets"
+		case 1:
+			list = "!192.0.2.7, socketmap:unix:" + socket + ":perm"
 		}
 		fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - 1 smtpd\n", firstPort+i)
 		for _, o := range []string{

@@ -298,7 +298,7 @@ var unkept = []string{
 	"connect from", "disconnect from", "QID: client=", "RBL lookup error", "Illegal address syntax from", "lost connection",
 	"do not list domain", "numeric domain name", "malformed domain name", "valid_hostname", "lookup failure", "lookup error for",
 	"valid_ipv4_hostaddr", "valid_ipv6_hostaddr", "dict_texthash", "table lookup problem", "valid_utf8", "midna_domain",
-	"sender_login", "using backwards", "is unavailable. ",
+	"sender_login", "using backwards", "is unavailable. ", "socketmap server ",
 	".rbl.test. 300 IN", "TXT lookup error", // Postfix remembers lists from session to session
 }
 

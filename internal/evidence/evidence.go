@@ -88,6 +88,9 @@ type Answer struct {
 	Value   string       // a table's value, a policy service's action
 	Records []dns.Record // DNS and Host
 	Reason  string       // what went wrong, in words for a log line
+	// Permanent: a table failed for good; asking again will not help (Postfix's
+	// DICT_ERR_CONFIG).
+	Permanent bool
 	// Warnings are complaints, about odd records or a policy service that did
 	// not answer, to be logged when the answer is used for the first time.
 	Warnings []string

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -223,7 +224,8 @@ func (s *Session) table(q Question) Answer {
 	v, ok, err := s.world.Lookup(q.Name, q.Arg)
 	switch {
 	case err != nil:
-		return Answer{Status: Failed, Reason: err.Error()}
+		var p interface{ Permanent() bool }
+		return Answer{Status: Failed, Reason: err.Error(), Permanent: errors.As(err, &p) && p.Permanent()}
 	case !ok:
 		return Answer{Status: NotFound}
 	}

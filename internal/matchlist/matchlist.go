@@ -157,6 +157,7 @@ func (l *List) Tables() []config.Item {
 type Result struct {
 	Match    bool
 	Failed   bool // a table failed, or a pattern is broken: neither yes nor no
+	Broken   bool // with Failed: the table failed for good, which no retry mends
 	Warnings []string
 }
 
@@ -216,7 +217,7 @@ func (l *List) ask(src evidence.Source, it *item, key string) Result {
 	case evidence.NotFound:
 		return Result{}
 	}
-	return Result{Failed: true, Warnings: []string{l.param + ": " + it.text + ": table lookup problem"}}
+	return Result{Failed: true, Broken: a.Permanent, Warnings: []string{l.param + ": " + it.text + ": table lookup problem"}}
 }
 
 // host tests one element against a name; a table is asked for the name and,

@@ -14,7 +14,7 @@ import (
 func tables(entries ...string) evidence.Source {
 	return evidence.SourceFunc(func(q evidence.Question) evidence.Answer {
 		if strings.HasPrefix(q.Name, "fail:") {
-			return evidence.Answer{Status: evidence.Failed}
+			return evidence.Answer{Status: evidence.Failed, Permanent: q.Name == "fail:good"}
 		}
 		for _, e := range entries {
 			if e == q.Name+" "+q.Arg {
@@ -76,6 +76,11 @@ func TestMatchHost(t *testing.T) {
 		{"regexp:/parent", "a.sub.test", "192.0.2.7", true, "no"},
 		{"hash:/addr", "x.test", "192.0.2.7", false, "yes"},
 		{"fail:x 0.0.0.0/0", "x.test", "192.0.2.7", false, "failed mynetworks: fail:x: table lookup problem"},
+		{"fail:good", "x.test", "192.0.2.7", false, "broken mynetworks: fail:good: table lookup problem"},
+		{"192.0.2/24", "x.test", "2001:db8::1", false, "no"},
+		{"[2001:db8::1]/32", "x.test", "192.0.2.7", false, "no"},
+		{"192.0.2/24", "x.test", "192.0.2.7", false, `failed mynetworks: bad network value in "192.0.2/24"`},
+		{"fail:x", "", "unknown", false, "no"},
 		{"0.0.0.0/0 fail:x", "x.test", "192.0.2.7", false, "yes"},
 		{"1.2.3.4/24", "x.test", "192.0.2.7", false,
 			`failed mynetworks: non-null host address bits in "1.2.3.4/24", perhaps you should use "1.2.3.0/24" instead`},
@@ -131,8 +136,38 @@ func TestFileThatIsMissing(t *testing.T) {
 	}
 }
 
+func TestNothingBehindNot(t *testing.T) {
+	_, err := matchlist.Parse("mynetworks", []config.Item{{Text: "!!", Pos: config.Pos{File: "main.cf", Line: 7}}}, matchlist.Options{})
+	if err == nil || err.Error() != "main.cf:7: mynetworks: no pattern after '!'" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestFileLines: a file's logical lines may be long, and its words in braces.
+func TestFileLines(t *testing.T) {
+	l, err := matchlist.Parse("mynetworks", []config.Item{{Text: "!/f"}}, matchlist.Options{
+		Partial: func(string) bool { return true },
+		ReadFile: func(string) ([]byte, error) {
+			return []byte("# c\na.test,\n# c\n  inline:{ b=c, d=e } !c.test\n"), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Tables(); len(got) != 1 || got[0].Text != "inline:{ b=c, d=e }" || got[0].Pos.Line != 2 {
+		t.Errorf("tables %v", got)
+	}
+	for name, want := range map[string]string{"a.test": "no", "c.test": "yes", "b": "no"} {
+		if got := show(l.MatchString(tables("inline:{ b=c, d=e } b"), name)); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 func show(r matchlist.Result) string {
 	switch {
+	case r.Broken:
+		return "broken " + strings.Join(r.Warnings, "; ")
 	case r.Failed:
 		return "failed " + strings.Join(r.Warnings, "; ")
 	case r.Match:

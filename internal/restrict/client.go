@@ -44,6 +44,8 @@ func evalPermitMynetworks(r *run, c call) status {
 	m := r.p.mynetworks.MatchHost(r, r.f.ClientName, r.f.ClientAddress)
 	r.warnAll(m.Warnings)
 	switch {
+	case m.Broken:
+		return r.serverError()
 	case m.Failed:
 		return r.lookupFailure(c.name)
 	case m.Match:

@@ -13,7 +13,7 @@ import (
 type Match struct {
 	Found    bool
 	Failed   bool // a table failed before one had an answer
-	Broken   bool // with Failed: a table has an empty value, which no retry mends
+	Broken   bool // with Failed: a table has an empty value, or failed for good, which no retry mends
 	Value    string
 	Ext      string // the extension that the matching key left out
 	Warnings []string
@@ -180,7 +180,7 @@ func (s *search) try(key string, full bool) bool {
 			s.warn("%s should return NO RESULT in case of NOT FOUND", m)
 			return true
 		default:
-			s.out.Failed = true
+			s.out.Failed, s.out.Broken = true, a.Permanent
 			s.warn("%s lookup error for \"%s\"", m, key)
 			return true
 		}

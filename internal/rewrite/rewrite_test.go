@@ -107,7 +107,7 @@ var entries = map[string]string{
 func (a tables) Ask(q evidence.Question) evidence.Answer {
 	a[q.Name+" "+q.Arg] = len(a)
 	if strings.HasPrefix(q.Name, "broken") {
-		return evidence.Answer{Status: evidence.Failed}
+		return evidence.Answer{Status: evidence.Failed, Permanent: q.Name == "broken for good"}
 	}
 	if v, ok := entries[q.Name+" "+q.Arg]; ok {
 		return evidence.Answer{Status: evidence.Found, Value: v}
@@ -205,6 +205,16 @@ func TestRewriteExternal(t *testing.T) {
 	} {
 		if got := r.RewriteExternal(in); got != want {
 			t.Errorf("%s becomes %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestBrokenForGood: a failure that no retry mends is told from one that may
+// pass.
+func TestBrokenForGood(t *testing.T) {
+	for table, want := range map[string]bool{"broken": false, "broken for good": true} {
+		if m := configure(t, "").Find(tables{}, []string{table}, "x@a.test"); !m.Failed || m.Broken != want {
+			t.Errorf("%s: %+v", table, m)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -220,6 +221,18 @@ func TestReuse(t *testing.T) {
 	wait.Wait()
 	if n := conns.Load(); n > maxConns+2 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// TestPermanent: only PERM will not get better.
+func TestPermanent(t *testing.T) {
+	m := &Socketmap{Spec: "socketmap:it", Warn: func(string) {}}
+	for reply, want := range map[string]bool{"PERM x": true, "TEMP x": false, "TIMEOUT x": false, "JUNK": false} {
+		_, _, err := m.parse(reply)
+		var p interface{ Permanent() bool }
+		if got := errors.As(err, &p) && p.Permanent(); got != want || err == nil {
+			t.Errorf("%s: permanent %v, want %v", reply, got, want)
+		}
 	}
 }
 

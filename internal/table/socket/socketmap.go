@@ -106,8 +106,19 @@ func (m *Socketmap) parse(reply string) (value string, found bool, err error) {
 		text += ": " + short(rest, 200, '?')
 	}
 	m.Warn(text)
-	return "", false, errors.New(text)
+	return "", false, &mapError{text, word == "PERM"}
 }
+
+// mapError is a server's word that it has no answer.
+type mapError struct {
+	text      string
+	permanent bool
+}
+
+func (e *mapError) Error() string { return e.text }
+
+// Permanent tells that asking again will not help.
+func (e *mapError) Permanent() bool { return e.permanent }
 
 func netstring(s string) string { return strconv.Itoa(len(s)) + ":" + s + "," }
 
