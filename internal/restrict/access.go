@@ -2,6 +2,7 @@ package restrict
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
@@ -99,6 +100,9 @@ func (r *run) keyAccess(l *lookup, key string, whole bool) status {
 	switch {
 	case a.Status == evidence.NotFound:
 		return dunno
+	case r.p.set.smtputf8 && !utf8.ValidString(a.Value):
+		r.warnf("%s: key \"%s\": non-UTF-8 value \"%s\": malformed UTF-8 or invalid codepoint", l.table, key, strings.ToValidUTF8(a.Value, "?"))
+		fallthrough
 	case a.Status != evidence.Found:
 		r.warnf("%s lookup error for \"%s\"", l.table, key)
 		return r.accessFailure(l)

@@ -171,6 +171,11 @@ func (s *search) try(key string, full bool) bool {
 		a := s.src.Ask(evidence.Question{Kind: evidence.Table, Name: m, Arg: key})
 		switch {
 		case a.Status == evidence.NotFound:
+		case s.r.o.SMTPUTF8 && !utf8.ValidString(a.Value):
+			s.out.Failed, s.out.Broken = true, true
+			s.warn("%s: key \"%s\": non-UTF-8 value \"%s\": malformed UTF-8 or invalid codepoint", m, key, strings.ToValidUTF8(a.Value, "?"))
+			s.warn("%s lookup error for \"%s\"", m, key)
+			return true
 		case a.Status == evidence.Found && a.Value != "":
 			s.out.Found, s.out.Value = true, a.Value
 			return true

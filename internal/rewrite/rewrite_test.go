@@ -99,7 +99,7 @@ type tables map[string]int
 
 var entries = map[string]string{
 	"m user@m.test": "found@m.test", "m plus@m.test": "other@b.test, third@c.test", "m @all.test": "@everyone.test",
-	"m local": "root@x.test", `m "a b"@m.test`: "quoted@m.test", "m raw x@m.test": "raw@m.test", "m empty@m.test": "",
+	"m local": "root@x.test", `m "a b"@m.test`: "quoted@m.test", "m raw x@m.test": "raw@m.test", "m empty@m.test": "", "m octets": "x\xff",
 	"trans special@a.test": "smtp:[relay.test]:26", "trans .sub.test": "lmtp:", "trans sub.test": ":[only-hop.test]", "trans bad.test": "error",
 	"trans why.test": "error:5.7.1 go away", "reloc moved@a.test": "new@b.test", "snd s@sender.test": "[by-sender.test]", "sxp @sender.test": "slow:",
 }
@@ -219,11 +219,15 @@ func TestBrokenForGood(t *testing.T) {
 	}
 }
 
-// TestOctets: no table has a key that is no UTF-8, unless SMTPUTF8 is off.
+// TestOctets: no table has a key that is no UTF-8, and one with such a value is
+// broken, unless SMTPUTF8 is off.
 func TestOctets(t *testing.T) {
 	for text, asked := range map[string]bool{"": false, "smtputf8_enable = no": true} {
 		if m := configure(t, text).Find(tables{}, []string{"broken:"}, "\xff"); m.Failed != asked {
 			t.Errorf("%q: %+v", text, m)
+		}
+		if m := configure(t, text).Find(tables{}, []string{"m"}, "octets"); m.Broken == asked || m.Found != asked {
+			t.Errorf("%q, the value: %+v", text, m)
 		}
 	}
 }

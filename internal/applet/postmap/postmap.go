@@ -181,6 +181,10 @@ func (m *run) lookup(key string) (value string, found bool, err error) {
 		if err != nil {
 			return "", false, fmt.Errorf("table %s: query error: %w", m.full(spec), err)
 		}
+		if m.parts == "" && !utf8.ValidString(value) && m.cfg.Bool("smtputf8_enable") {
+			m.warn(fmt.Sprintf("%s: key \"%s\": non-UTF-8 value \"%s\": malformed UTF-8 or invalid codepoint", m.full(spec), key, value))
+			return "", false, fmt.Errorf("table %s: query error", printable(m.full(spec)))
+		}
 		if found && value == "" {
 			m.warn("table " + m.full(spec) + ": key " + key + ": empty string result is not allowed")
 			m.warn("table " + m.full(spec) + " should return NO RESULT in case of NOT FOUND")

@@ -223,6 +223,8 @@ func TestAsPostmap(t *testing.T) {
 	check(t, dir, "", "-q", "a", "inline:{b=1}", "inline:{a=2}")
 	check(t, dir, "z\n", "-q", "-", "inline:{b=1}")
 	check(t, dir, "", "-s", "inline:{b=1}")
+	check(t, dir, "", "-q", "a", "static:x\xff")
+	check(t, dir, "a\n", "-q", "-", "static:x\xff")
 }
 
 // TestOpen compares what is said of tables that cannot be opened, and of types
