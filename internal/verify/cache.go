@@ -2,6 +2,8 @@ package verify
 
 import (
 	"bufio"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -129,15 +131,23 @@ func Read(path string) (entries map[string]Entry, damaged int, err error) {
 	}
 }
 
-// formatLine is one line of the file; value is empty for a forgotten address.
-func formatLine(addr, value string) string {
-	text := strconv.Quote(addr) + " " + value
-	return fmt.Sprintf("%08x %s\n", crc32.ChecksumIEEE([]byte(text)), text)
+// appendLine adds one line of the file; value is empty for a forgotten address.
+func appendLine(b []byte, addr, value string) []byte {
+	begin := len(b)
+	b = append(b, "00000000 "...)
+	text := len(b)
+	b = append(strconv.AppendQuote(b, addr), ' ')
+	b = append(b, value...)
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE(b[text:]))
+	hex.Encode(b[begin:], sum[:])
+	return append(b, '\n')
 }
 
 func parseLine(line string) (addr string, e Entry, known, ok bool) {
-	sum, text, _ := strings.Cut(line, " ")
-	if sum != fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(text))) {
+	hexSum, text, _ := strings.Cut(line, " ")
+	sum, err := strconv.ParseUint(hexSum, 16, 32)
+	if err != nil || len(hexSum) != 8 || uint32(sum) != crc32.ChecksumIEEE([]byte(text)) {
 		return "", e, false, false
 	}
 	quoted, err := strconv.QuotedPrefix(text)
@@ -157,19 +167,19 @@ func parseLine(line string) (addr string, e Entry, known, ok bool) {
 
 func (c *Cache) put(addr string, e Entry) {
 	c.entries[addr] = e
-	c.append(formatLine(addr, e.String()))
+	c.append(addr, e.String())
 }
 
 func (c *Cache) forget(addr string) {
 	delete(c.entries, addr)
-	c.append(formatLine(addr, ""))
+	c.append(addr, "")
 }
 
-func (c *Cache) append(line string) {
+func (c *Cache) append(addr, value string) {
 	if c.file == nil {
 		return
 	}
-	if _, err := c.file.WriteString(line); err != nil {
+	if _, err := c.file.Write(appendLine(nil, addr, value)); err != nil {
 		c.fail(err)
 		return
 	}
@@ -216,11 +226,11 @@ func (c *Cache) rewrite() {
 	if c.path == "" {
 		return
 	}
-	var b strings.Builder
+	var b []byte
 	for addr, e := range c.entries {
-		b.WriteString(formatLine(addr, e.String()))
+		b = appendLine(b, addr, e.String())
 	}
-	err := safefile.Write(c.path, []byte(b.String()), 0o600)
+	err := safefile.Write(c.path, b, 0o600)
 	var f *os.File
 	if err == nil {
 		f, err = os.OpenFile(c.path, os.O_APPEND|os.O_WRONLY, 0)

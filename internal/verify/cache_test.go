@@ -162,7 +162,7 @@ func FuzzLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, addr, value string) {
 		e, ok := parseEntry(value)
 		if ok && !strings.Contains(e.Text, "\n") {
-			got, back, known, ok := parseLine(strings.TrimSuffix(formatLine(addr, e.String()), "\n"))
+			got, back, known, ok := parseLine(strings.TrimSuffix(string(appendLine(nil, addr, e.String())), "\n"))
 			if !ok || !known || got != addr || back != e {
 				t.Errorf("%q %+v became %q %+v", addr, e, got, back)
 			}

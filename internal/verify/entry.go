@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -42,7 +41,10 @@ const inProgress = "Address verification in progress"
 // String returns the entry as it stands in Postfix's cache:
 // STATUS:PROBED:UPDATED:TEXT.
 func (e Entry) String() string {
-	return fmt.Sprintf("%d:%d:%d:%s", e.Status, e.Probed, e.Updated, e.Text)
+	b := append(strconv.AppendUint(nil, uint64(e.Status), 10), ':')
+	b = append(strconv.AppendInt(b, e.Probed, 10), ':')
+	b = append(strconv.AppendInt(b, e.Updated, 10), ':')
+	return string(append(b, e.Text...))
 }
 
 // parseEntry reads what String writes.

@@ -122,6 +122,27 @@ func TestLMTPAnswers(t *testing.T) {
 }
 
 // What lmtp(8) says of a socket it cannot use.
+// A probe over LMTP ends after RCPT as well, with an answer for each recipient.
+func TestLMTPProbe(t *testing.T) {
+	s := &server{replies: map[string]string{"RCPT 2": "550 5.1.1 <b>: nobody", "RCPT 3": "450 4.2.2 <c>: full"}}
+	a, _ := newLMTP(t)
+	a.SkipQuit = false
+	s.listenUnix(t, a)
+	r := threeRecipients("unix:" + socketName)
+	r.Probe = true
+	got := lines(a.Deliver(t.Context(), r))
+	host := "mx.example.com[" + socketName + "]"
+	want := "0 relay=" + host + ", dsn=2.0.0, status=sent (250 2.0.0 ok)\n" +
+		"1 relay=" + host + ", dsn=5.1.1, status=bounced (host " + host + " said: 550 5.1.1 <b>: nobody (in reply to RCPT TO command))\n" +
+		"2 relay=" + host + ", dsn=4.2.2, status=deferred (host " + host + " said: 450 4.2.2 <c>: full (in reply to RCPT TO command))\n"
+	if got != want {
+		t.Errorf("%swant\n%s", got, want)
+	}
+	if said := s.said(); !strings.HasSuffix(said, "RCPT TO:<c@t.test>|RSET|QUIT") || s.received() != "" {
+		t.Errorf("said %s, sent %q", said, s.received())
+	}
+}
+
 func TestLMTPWithoutAServer(t *testing.T) {
 	a, log := newLMTP(t)
 	stale := filepath.Join(a.QueueDirectory, "stale")
