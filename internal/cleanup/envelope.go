@@ -195,12 +195,8 @@ func (m *Message) clientIsLocal() bool {
 			if f.SASLUsername != "" {
 				return true
 			}
-		case "permit_tls_all_clientcerts":
-			if f.CcertTrusted {
-				return true
-			}
-		case "permit_tls_clientcerts":
-			if m.knownCertificate(f) {
+		case "permit_tls_all_clientcerts", "permit_tls_clientcerts":
+			if m.goodCertificate(f, strings.ToLower(word)) {
 				return true
 			}
 		case "check_address_map":
@@ -225,8 +221,25 @@ func (m *Message) ownAddress(addr string) bool {
 	return false
 }
 
+// goodCertificate reports whether the client has a certificate of
+// relay_clientcerts or, where any will do, one that somebody trusted vouches for.
+func (m *Message) goodCertificate(f *mail.Facts, word string) bool {
+	switch {
+	case f.EncryptionProtocol == "":
+		return false
+	case f.CcertTrusted && word == "permit_tls_all_clientcerts":
+		return true
+	case !f.CcertPresent:
+		if !m.c.in.askCertificate {
+			m.bareWarn(word + ` is requested, but "smtpd_tls_ask_ccert = no"`)
+		}
+		return false
+	}
+	return m.knownCertificate(f)
+}
+
 func (m *Message) knownCertificate(f *mail.Facts) bool {
-	for _, print := range []string{f.CcertFingerprint, f.CcertPubkeyFingerprint} {
+	for _, print := range []string{f.CcertPubkeyFingerprint, f.CcertFingerprint} {
 		for _, t := range m.c.in.relayCerts {
 			if print != "" && m.asked(t, print) {
 				return true

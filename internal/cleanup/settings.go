@@ -91,6 +91,8 @@ type intake struct {
 	localClients []config.Item
 	relayCerts   []string
 	mynetworks   *matchlist.List
+
+	askCertificate bool
 }
 
 // reader reads parameters and collects what is wrong with them.
@@ -173,6 +175,7 @@ func (r *reader) intake(mynetworks *matchlist.List) intake {
 	in := intake{
 		filter: r.cfg.Str("content_filter"), mynetworks: mynetworks,
 		localClients: r.cfg.List("local_header_rewrite_clients"), relayCerts: r.cfg.Strings("relay_clientcerts"),
+		askCertificate: r.cfg.Bool("smtpd_tls_ask_ccert"),
 	}
 	for _, it := range r.cfg.List("receive_override_options") {
 		switch strings.ToLower(it.Text) {
