@@ -134,25 +134,29 @@ func (s *Session) Start(qs []Question) {
 	}
 }
 
-// Await waits until one of the questions has its answer, which Start has asked.
-func (s *Session) Await(qs []Question) {
+// Await waits until one of the questions that Start has asked has an answer that
+// is news, or all have one. The index that news gets is that in qs.
+func (s *Session) Await(qs []Question, news func(i int, a Answer) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !s.anyDone(qs) {
+	for s.pending(qs, news) {
 		s.arrived.Wait()
 	}
 }
 
-func (s *Session) anyDone(qs []Question) bool {
-	pending := false
-	for _, q := range qs {
-		e := s.answers[q]
-		if e != nil && e.isDone() {
-			return true
+// pending reports whether there is no news, and still may be.
+func (s *Session) pending(qs []Question, news func(i int, a Answer) bool) bool {
+	open := false
+	for i, q := range qs {
+		switch e := s.answers[q]; {
+		case e == nil:
+		case !e.isDone():
+			open = true
+		case news(i, e.answer):
+			return false
 		}
-		pending = pending || e != nil
 	}
-	return !pending
+	return open
 }
 
 func (s *Session) start(q Question) *entry {

@@ -65,3 +65,29 @@ func remembered(s evidence.Source) evidence.Source {
 		return a
 	})
 }
+
+// BenchmarkDecideTrusted decides about a client of mynetworks, as a server does.
+func BenchmarkDecideTrusted(b *testing.B) {
+	w := newBench(b)
+	w.configure(b, memo)
+	f := stranger("RCPT")
+	f.ClientAddress = "127.0.0.1"
+	s, p := w.session(), w.program()
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Decide(restrict.StageRcpt, &f, s, restrict.Carry{})
+	}
+}
+
+// BenchmarkDecideStranger decides about an honest stranger whose DNS answers at
+// once, a new session each time.
+func BenchmarkDecideStranger(b *testing.B) {
+	w := newBench(b)
+	w.configure(b, memo)
+	f := stranger("RCPT")
+	p := w.program()
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Decide(restrict.StageRcpt, &f, w.session(), restrict.Carry{})
+	}
+}

@@ -7,8 +7,8 @@ import (
 
 // Decide is Eval for a live session, with the DNS asked in parallel. An
 // evaluation that waits for nobody finds out which questions a harmless client
-// would cause; all of them start at once, and whenever one is answered the next
-// evaluation finds out what that leads to. So the client waits for the longest
+// would cause; all of them start at once, and whenever one is answered otherwise
+// than hoped for, the next evaluation finds out what that leads to. So the client waits for the longest
 // chain of questions, not for their sum. The verdict is that of an evaluation
 // that knew every answer it asked for.
 //
@@ -26,8 +26,17 @@ func (p *Program) Decide(stage Stage, f *mail.Facts, s *evidence.Session, carry 
 		if !out.Unknown[0].Ahead() {
 			return p.Eval(stage, f, tables.with(s), carry)
 		}
-		s.Await(out.Unknown)
+		s.Await(out.Unknown, func(i int, a evidence.Answer) bool {
+			return isNews(out.Unknown[i], out.Hoped[i], a.Status)
+		})
 	}
+}
+
+// isNews reports whether an answer may take evaluation another way than was hoped
+// for. What comes after hosts is in their records.
+func isNews(q evidence.Question, hoped, got evidence.Status) bool {
+	hosts := q.Kind == evidence.Host || q.Name == "MX" || q.Name == "NS"
+	return hosts || got != hoped && !(absent(got) && absent(hoped))
 }
 
 // tableAnswers keeps what tables said, so that the evaluations of one decision

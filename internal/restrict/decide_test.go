@@ -108,6 +108,13 @@ func TestStrangerWaitsForTheSlowest(t *testing.T) {
 		{"all kinds", askingLists, always(time.Second), append(honest, "to", "x@two.test"), 2 * time.Second},
 		{"a chain beside lists", "smtpd_sender_restrictions = check_sender_ns_access inline:{x=x}, reject_rbl_client rbl.test, check_sender_mx_access inline:{x=x}",
 			always(time.Second), []string{"from", "s@a.b.two.test"}, 4 * time.Second},
+		{"a chain beside a slow list", "smtpd_sender_restrictions = reject_rbl_client rbl.test, check_sender_ns_access inline:{x=x}, check_helo_mx_access inline:{x=x}, permit_mx_backup",
+			func(name, typ string) time.Duration {
+				if name == "1.100.51.198.rbl.test" {
+					return 10 * time.Second
+				}
+				return 2 * time.Second
+			}, []string{"from", "s@a.b.two.test", "helo", "good.test", "to", "x@unclear.test"}, 10 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newBench(t)

@@ -49,6 +49,8 @@ type Outcome struct {
 	// Unknown are the questions the Source had no answer to. Outcome is then
 	// what would follow if each were answered so that evaluation goes on.
 	Unknown []evidence.Question
+	// Hoped are the answers that Unknown were taken to have, by their status.
+	Hoped []evidence.Status
 }
 
 // Carry is what evaluations leave for later ones of the same session: the

@@ -88,6 +88,7 @@ func (r *run) ask(q evidence.Question, hopeful evidence.Answer) evidence.Answer 
 	r.trace.asked(q, a)
 	if a.Status == evidence.Unknown {
 		r.out.Unknown = append(r.out.Unknown, q)
+		r.out.Hoped = append(r.out.Hoped, hopeful.Status)
 		return hopeful
 	}
 	for _, w := range a.Warnings {
