@@ -194,8 +194,10 @@ func (s *scanner) gap(pos, next, group int64) error {
 	if err != nil {
 		return err
 	}
-	if next == roundUp(pos, page) && zeros(b[:next-pos]) {
-		return nil
+	if end := roundUp(pos, page); end <= next && zeros(b[:end-pos]) {
+		if pos = end; pos == next {
+			return nil
+		}
 	}
 	if group > pos {
 		group = -1
