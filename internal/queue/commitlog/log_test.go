@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,19 +148,20 @@ func TestTooLarge(t *testing.T) {
 // Those who append while a sync is under way share the next one.
 func TestSharedSyncs(t *testing.T) {
 	s := newSite(t, Options{})
-	syncs, release := 0, make(chan bool)
-	s.sync = func(*os.File) error { syncs++; <-release; return nil }
+	var syncs atomic.Int32
+	release := make(chan bool)
+	s.sync = func(*os.File) error { syncs.Add(1); <-release; return nil }
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() { s.append(fmt.Sprint(i), "", "text") })
 	}
 	waiting := func() int { s.Log.mu.Lock(); defer s.Log.mu.Unlock(); return len(s.waiting) }
 	release <- true // the first has been written, maybe with some others
-	s.await("the others", func() bool { return waiting() > 0 || syncs > 1 })
+	s.await("the others", func() bool { return waiting() > 0 || syncs.Load() > 1 })
 	close(release)
 	wg.Wait()
-	if syncs > 10 || syncs < 2 {
-		t.Errorf("%d syncs for 20 records", syncs)
+	if n := syncs.Load(); n > 10 || n < 2 {
+		t.Errorf("%d syncs for 20 records", n)
 	}
 }
 
