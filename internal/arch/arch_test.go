@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"internal/smtpd"},
 	{"internal/master", "internal/applet/..."},
 	{"cmd/..."},
-	{"internal/arch", "internal/testsite", "internal/sqltest", "internal/sasltest", "conformance/...", "bench", "docs", "e2e"},
+	{"internal/arch", "internal/lossyfs", "internal/testsite", "internal/sqltest", "internal/sasltest", "conformance/...", "bench", "docs", "e2e"},
 }
 
 // only says who may import a library: one package knows it, everybody else asks

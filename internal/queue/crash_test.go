@@ -163,11 +163,30 @@ func TestUnfinishedIsRemoved(t *testing.T) {
 const (
 	childEnv = "SEKISHO_QUEUE_CRASH_CHILD" // directory of the spool
 	killsEnv = "SEKISHO_CRASH_KILLS"       // how often to kill, default 20
+	roleEnv  = "SEKISHO_QUEUE_CRASH_ROLE"  // what the child does, "" for the ordinary
 )
+
+// times is a number from the environment.
+func times(t *testing.T, env string, usually int) int {
+	t.Helper()
+	s := os.Getenv(env)
+	if s == "" {
+		return usually
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("%s: %v", env, err)
+	}
+	return n
+}
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
-		crashChild(dir)
+		if os.Getenv(roleEnv) == "look" {
+			lookChild(dir)
+		} else {
+			crashChild(dir)
+		}
 		return
 	}
 	os.Exit(m.Run())
@@ -180,10 +199,17 @@ var smallLog = commitlog.Options{SegmentSize: 1 << 20, Segments: 2, Spares: 1}
 // checksum of each that was acknowledged, until it is killed.
 func crashChild(dir string) {
 	// Small segments, so that they are given up, evacuated and used again.
-	q, err := open(dir, Options{Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}, smallLog)
+	o := smallLog
+	if os.Getenv(roleEnv) == "no sync of the log" {
+		o.Sync = func(*os.File) error { return nil }
+	}
+	q, err := open(dir, Options{Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if os.Getenv(roleEnv) == "no sync of names" {
+		q.names.sync = func() error { return nil }
 	}
 	var mu sync.Mutex
 	for n := range 4 {
@@ -234,14 +260,11 @@ func crashChild(dir string) {
 // Killed at any moment, the spool has every acknowledged message that was not
 // removed, whole, and remembers the recipients that were done.
 func TestKilledAtAnyMoment(t *testing.T) {
-	kills := 20
-	if s := os.Getenv(killsEnv); s != "" {
-		kills, _ = strconv.Atoi(s)
-	}
+	kills := times(t, killsEnv, 20)
 	dir := filepath.Join(t.TempDir(), "spool")
 	var acked, left int
 	for range kills {
-		said := killChild(t, dir)
+		said := killChild(t, dir, "")
 		acked += len(said.ok)
 		left += said.verify(t, dir)
 	}
@@ -258,15 +281,22 @@ type said struct {
 	sent map[string]bool
 }
 
-func killChild(t *testing.T, dir string) said {
+// child is this test as another process on the spool.
+func child(t *testing.T, dir, role string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), childEnv+"="+dir)
-	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, roleEnv+"="+role)
+	return cmd
+}
+
+func killChild(t *testing.T, dir, role string) said {
+	t.Helper()
+	cmd := child(t, dir, role)
+	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -87,6 +87,10 @@ func (q *Queue) open(o commitlog.Options) error {
 	if err := safefile.SyncDir(q.dir); err != nil {
 		return err
 	}
+	// Who may not read what is above did not make the spool either.
+	if err := safefile.SyncDir(filepath.Dir(q.dir)); err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
+	}
 	if err := q.takeLock(); err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ type Options struct {
 	// are many segments.
 	Evacuate func(segment uint64)
 
+	// Sync makes what was written to a segment durable; default fdatasync(2).
+	Sync func(*os.File) error
+
 	SegmentSize int64 // bytes; default 64 MiB
 	Segments    int   // full segments that may stay; default 16
 	Spares      int   // files kept to be written again; default 4
@@ -52,7 +55,7 @@ var ErrChanged = errors.New("the record has changed since it was written")
 type Log struct {
 	dir  string
 	o    Options
-	sync func(*os.File) error // fdatasync; tests let it fail
+	sync func(*os.File) error
 
 	mu         sync.Mutex
 	work       sync.Cond // signalled when there is something for the writer
@@ -84,8 +87,11 @@ type entry struct {
 // Open opens the log in dir, which has to be there, and reads all of it. What
 // is appended goes into a new segment.
 func Open(dir string, o Options) (*Log, error) {
-	l := &Log{dir: dir, o: o, sync: datasync, ended: make(chan struct{})}
+	l := &Log{dir: dir, o: o, sync: o.Sync, ended: make(chan struct{})}
 	l.work.L = &l.mu
+	if l.sync == nil {
+		l.sync = datasync
+	}
 	if l.o.SegmentSize == 0 {
 		l.o.SegmentSize = 64 << 20
 	}
