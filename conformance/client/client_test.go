@@ -3,6 +3,7 @@ package client
 import (
 	"bufio"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -421,7 +422,20 @@ func (s *scenario) request() *deliver.Request {
 
 // The same server sees and hears the same of both.
 func TestSameAsPostfix(t *testing.T) {
-	list := append(scenarios(), postfixLogins()...)
+	key, cert := newCertificate(t, "srv.test")
+	shared, err := os.MkdirTemp("", "ca") // that Postfix's user can look into
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(shared)
+	if err := os.Chmod(shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(shared, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	list := append(scenarios(cert, ca), postfixLogins()...)
 	for _, s := range list {
 		if s.direct {
 			continue
@@ -431,7 +445,7 @@ func TestSameAsPostfix(t *testing.T) {
 		}
 		s.server = &server{script: s.script, lmtp: s.lmtp}
 		if s.tls {
-			s.server.tls = certificate(t)
+			s.server.tls = tlsConfig(key, cert)
 		}
 		s.server.listen(t)
 	}

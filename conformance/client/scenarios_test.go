@@ -4,9 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"math/big"
 	"os"
@@ -16,36 +18,39 @@ import (
 )
 
 // newCertificate makes a key and a certificate by itself.
-func newCertificate(t *testing.T) (*ecdsa.PrivateKey, []byte) {
+func newCertificate(t *testing.T, name string) (*ecdsa.PrivateKey, *x509.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "srv.test"}, DNSNames: []string{"srv.test"},
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key, der
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, parsed
 }
 
-// certificate is what servers of scenarios with TLS have.
-func certificate(t *testing.T) *tls.Config {
-	key, der := newCertificate(t)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, CurvePreferences: []tls.CurveID{tls.X25519}}
+// config is how servers of scenarios with TLS do it.
+func tlsConfig(key *ecdsa.PrivateKey, cert *x509.Certificate) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}, CurvePreferences: []tls.CurveID{tls.X25519}}
 }
 
 // writeKey writes a chain file for smtpd_tls_chain_files.
 func writeKey(t *testing.T, path string) {
 	t.Helper()
-	key, der := newCertificate(t)
+	key, cert := newCertificate(t, "mx.example.com")
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +63,9 @@ const (
 	multipart = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=bb\nContent-Transfer-Encoding: 8bit\n"
 )
 
-func scenarios() []*scenario {
+// scenarios are all there are. cert is that of the servers, and CA the file it is
+// in.
+func scenarios(cert *x509.Certificate, ca string) []*scenario {
 	list := []*scenario{
 		{name: "plain"},
 		{name: "full", script: script{"EHLO": full}, sender: "f@q.test BODY=8BITMIME ENVID=a+2Bb RET=HDRS",
@@ -84,7 +91,7 @@ func scenarios() []*scenario {
 		{name: "pix", script: script{"banner": "220 ***********20******"}},
 		{name: "sizelimit", script: script{"EHLO": "250-srv.test\n250 SIZE 50"}},
 		{name: "starttls", tls: true, script: script{"EHLO 1": "250-srv.test\n250 STARTTLS"}, settings: "smtp_tls_security_level=may\nsmtp_tls_loglevel=1"},
-		{name: "tlsencrypt", settings: "smtp_tls_security_level=encrypt"},
+		{name: "tlsneeded", settings: "smtp_tls_security_level=encrypt"},
 		{name: "tlsrefused", script: script{"EHLO 1": "250-srv.test\n250 STARTTLS", "STARTTLS": "454 4.7.0 not now"}, settings: "smtp_tls_security_level=encrypt"},
 		{name: "tlsnote", script: script{"EHLO": "250-srv.test\n250 STARTTLS"}, settings: "smtp_tls_note_starttls_offer=yes"},
 		{name: "wrapper", settings: "smtp_tls_wrappermode=yes\nsmtp_tls_security_level=may"},
@@ -96,7 +103,40 @@ func scenarios() []*scenario {
 		{name: "lmtppipe", lmtp: true, script: script{"LHLO": pipelined, "RCPT 2": "450 4.2.1 busy", ". 2": "450 later"}, to: []string{"a", "b", "c"}},
 	}
 	list = append(list, logins()...)
+	list = append(list, secured(cert, ca)...)
 	return append(list, faults()...)
+}
+
+// secured are servers with TLS and what is wanted of them.
+func secured(cert *x509.Certificate, ca string) []*scenario {
+	const offer = "250-srv.test\n250 STARTTLS"
+	print := func(b []byte) string {
+		sum := sha256.Sum256(b)
+		return strings.ToUpper(hex.EncodeToString(sum[:]))
+	}
+	var list []*scenario
+	for name, settings := range map[string]string{
+		"may":       "smtp_tls_security_level=may",
+		"encrypt":   "smtp_tls_security_level=encrypt",
+		"trusted":   "smtp_tls_security_level=encrypt\nsmtp_tls_CAfile=" + ca,
+		"verify":    "smtp_tls_security_level=verify\nsmtp_tls_CAfile=" + ca,
+		"match":     "smtp_tls_security_level=verify\nsmtp_tls_verify_cert_match=srv.test\nsmtp_tls_CAfile=" + ca,
+		"dotmatch":  "smtp_tls_security_level=secure\nsmtp_tls_secure_cert_match=.test\nsmtp_tls_CAfile=" + ca,
+		"nomatch":   "smtp_tls_security_level=secure\nsmtp_tls_secure_cert_match=.srv.test:test\nsmtp_tls_CAfile=" + ca,
+		"untrusted": "smtp_tls_security_level=verify\nsmtp_tls_verify_cert_match=srv.test",
+		"anchor":    "smtp_tls_security_level=verify\nsmtp_tls_verify_cert_match=srv.test\nsmtp_tls_trust_anchor_file=" + ca,
+		"print":     "smtp_tls_security_level=fingerprint\nsmtp_tls_fingerprint_cert_match=" + print(cert.Raw),
+		"printkey":  "smtp_tls_security_level=fingerprint\nsmtp_tls_fingerprint_cert_match=" + print(cert.RawSubjectPublicKeyInfo),
+		"noprint":   "smtp_tls_security_level=fingerprint\nsmtp_tls_fingerprint_cert_match=" + print(nil),
+		"policy":    "smtp_tls_policy_maps=static:{encrypt protocols=TLSv1.2 ciphers=high}",
+		"policybad": "smtp_tls_policy_maps=static:{encrypt what=ever}",
+		"nodane":    "smtp_tls_security_level=dane",
+		"danonly":   "smtp_tls_security_level=dane-only",
+		"version":   "smtp_tls_security_level=may\nsmtp_tls_protocols=TLSv1.2",
+	} {
+		list = append(list, &scenario{name: "tls" + name, tls: true, script: script{"EHLO 1": offer, "EHLO 2": full}, settings: settings + "\nsmtp_tls_loglevel=1"})
+	}
+	return list
 }
 
 // logins are servers that want to know who we are.

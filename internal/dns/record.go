@@ -9,10 +9,12 @@ import "time"
 
 // Record is one resource record, reduced to what mail needs.
 type Record struct {
-	Type string // "A", "AAAA", "MX", "NS", "TXT", "PTR", "CNAME"
+	Type string // "A", "AAAA", "MX", "NS", "TXT", "PTR", "CNAME", "TLSA"
 	Name string // owner, without final dot
 	Pref uint16 // MX preference
-	Data string // address, host name without final dot ("" for the null MX "."), or text
+	// Data is an address, a host name without final dot ("" for the null MX "."),
+	// a text, or a TLSA record's wire form.
+	Data string
 	TTL  time.Duration
 	// First is the length of a TXT record's first character-string within
 	// Data, 0 when it is all of it; see Text.

@@ -148,7 +148,7 @@ func (r *Resolver) begin() bool {
 }
 
 // Query asks for the records of type typ ("A", "AAAA", "MX", "NS", "TXT",
-// "PTR", "CNAME") of name, which has no final dot. When ctx ends first the
+// "PTR", "CNAME", "TLSA") of name, which has no final dot. When ctx ends first the
 // answer is Timeout.
 func (r *Resolver) Query(ctx context.Context, name, typ string) Answer {
 	now := r.clock.Now()

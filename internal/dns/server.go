@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net"
 	"strconv"
@@ -149,6 +150,8 @@ func (r Record) rr() mdns.RR {
 		return &mdns.PTR{Hdr: h, Ptr: wireName(r.Data)}
 	case "CNAME":
 		return &mdns.CNAME{Hdr: h, Target: wireName(r.Data)}
+	case "TLSA":
+		return &mdns.TLSA{Hdr: h, Usage: r.Data[0], Selector: r.Data[1], MatchingType: r.Data[2], Certificate: hex.EncodeToString([]byte(r.Data[3:]))}
 	}
 	return &mdns.TXT{Hdr: h, Txt: characterStrings(r)}
 }

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -123,6 +124,12 @@ func record(rr mdns.RR) (r Record, ok bool) {
 		r.Data = plainName(rr.Ptr)
 	case *mdns.CNAME:
 		r.Data = plainName(rr.Target)
+	case *mdns.TLSA:
+		data, err := hex.DecodeString(rr.Certificate)
+		if err != nil {
+			return Record{}, false
+		}
+		r.Data = string(append([]byte{rr.Usage, rr.Selector, rr.MatchingType}, data...))
 	case *mdns.TXT:
 		for i, s := range rr.Txt {
 			s = unescape(s)

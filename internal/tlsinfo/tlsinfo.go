@@ -29,7 +29,7 @@ type Session struct {
 // wanted first: the server signs with the first that its key can do.
 func Describe(state tls.ConnectionState, server *x509.Certificate, schemes []tls.SignatureScheme) Session {
 	s := Session{Protocol: protocolName(state.Version)}
-	s.Cipher, s.Bits = cipherName(state.CipherSuite)
+	s.Cipher, s.Bits = CipherName(state.CipherSuite)
 	if state.Version >= tls.VersionTLS13 {
 		s.Exchange = curveName(state.CurveID)
 		if server != nil {
@@ -73,8 +73,8 @@ func protocolName(v uint16) string {
 	return "TLSv1.3"
 }
 
-// cipherName returns a suite's name in OpenSSL and its key size in bits.
-func cipherName(id uint16) (name string, bits int) {
+// CipherName returns a suite's name in OpenSSL and its key size in bits.
+func CipherName(id uint16) (name string, bits int) {
 	name = tls.CipherSuiteName(id)
 	switch {
 	case strings.Contains(name, "AES_256"), strings.Contains(name, "CHACHA20"):

@@ -13,6 +13,8 @@
 //	alias.example     CNAME host.example
 //	d.example         NS ns.d.example
 //	d.example         TXT "some text"
+//	_25._tcp.mx.d.example TLSA 3 1 1 0123abcd...
+//	d.example         SECURE     answers for the name are authentic (DNSSEC)
 //	broken.example    SERVFAIL   every question for the name fails
 //	silent.example    DROP       questions are never answered
 //	closed.example    REFUSED
@@ -26,6 +28,7 @@ package zone
 import (
 	"bufio"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/netip"
@@ -53,6 +56,7 @@ type Zone struct {
 type node struct {
 	records []dns.Record
 	outcome dns.Outcome // ServFail, Refused, Timeout; zero: answer from records
+	secure  bool        // answers are authentic
 }
 
 // Load parses the file at path.
@@ -99,6 +103,9 @@ func (z *Zone) add(line string) error {
 	switch words[1] {
 	case "EXISTS":
 		return nil
+	case "SECURE":
+		n.secure = true
+		return nil
 	case "SERVFAIL":
 		n.outcome = dns.ServFail
 		return nil
@@ -128,8 +135,10 @@ func parseRecord(typ string, args []string) (dns.Record, error) {
 			r.First = 255
 		}
 		return r, nil
+	case typ == "TLSA":
+		return tlsa(args)
 	case want == 0:
-		return r, fmt.Errorf("unknown type %q; there are A AAAA PTR MX CNAME NS TXT SERVFAIL DROP REFUSED EXISTS", typ)
+		return r, fmt.Errorf("unknown type %q; there are A AAAA PTR MX CNAME NS TXT TLSA SECURE SERVFAIL DROP REFUSED EXISTS", typ)
 	case len(args) != want:
 		return r, fmt.Errorf("%s takes %d values, not %d", typ, want, len(args))
 	}
@@ -151,6 +160,28 @@ func parseRecord(typ string, args []string) (dns.Record, error) {
 	return r, nil
 }
 
+// tlsa reads usage, selector, matching type and data in hexadecimal.
+func tlsa(args []string) (dns.Record, error) {
+	r := dns.Record{Type: "TLSA"}
+	if len(args) < 4 {
+		return r, fmt.Errorf("TLSA takes usage, selector, matching type and data, not %q", args)
+	}
+	var data []byte
+	for _, a := range args[:3] {
+		n, err := strconv.ParseUint(a, 10, 8)
+		if err != nil {
+			return r, fmt.Errorf("%q in a TLSA record is no number from 0 to 255", a)
+		}
+		data = append(data, byte(n))
+	}
+	rest, err := hex.DecodeString(strings.Join(args[3:], ""))
+	if err != nil {
+		return r, fmt.Errorf("TLSA data: %w", err)
+	}
+	r.Data = string(append(data, rest...))
+	return r, nil
+}
+
 // Reply answers one question as a server does: an alias comes with the
 // records of its target, if the zone has them.
 func (z *Zone) Reply(name, typ string) dns.Reply {
@@ -161,7 +192,7 @@ func (z *Zone) Reply(name, typ string) dns.Reply {
 	case n.outcome != 0:
 		return dns.Reply{Outcome: n.outcome}
 	}
-	r := dns.Reply{Outcome: dns.Success, NegativeTTL: negativeTTL}
+	r := dns.Reply{Outcome: dns.Success, NegativeTTL: negativeTTL, AD: n.secure}
 	for _, rec := range n.records {
 		if rec.Type != typ && rec.Type != "CNAME" {
 			continue
@@ -170,6 +201,9 @@ func (z *Zone) Reply(name, typ string) dns.Reply {
 		r.Records = append(r.Records, rec)
 		if rec.Type == "CNAME" && typ != "CNAME" {
 			r.Records = append(r.Records, z.target(rec.Data, typ)...)
+			if target := z.find(rec.Data); target != nil {
+				r.AD = r.AD && target.secure
+			}
 		}
 	}
 	return r

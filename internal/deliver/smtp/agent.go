@@ -112,9 +112,10 @@ type delivery struct {
 
 	site     string // the destination tried, as it is written
 	domain   string // of it
-	fallback bool   // this is one of smtp_fallback_relay
-	lastSite bool   // no other next hop is left
-	lastHost bool   // no other host is left
+	mx       *exchange
+	fallback bool // this is one of smtp_fallback_relay
+	lastSite bool // no other next hop is left
+	lastHost bool // no other host is left
 
 	loadOnDemand, storeOnDemand bool            // the destination is busy
 	load, store                 bool            // use connections that were kept, keep them
@@ -125,6 +126,8 @@ type delivery struct {
 	uses      int       // of the connection, when there were others
 
 	addresses map[string]string // what smtp_generic_maps makes of those of the envelope
+
+	tlsNotRequired bool // the message has "TLS-Required: no"
 
 	utf8 *bool // the message needs SMTPUTF8; nil: not looked yet
 }
@@ -168,6 +171,7 @@ func (d *delivery) trySite(ctx context.Context, site string, first bool) {
 	if first && len(hosts) > 0 {
 		d.policy(domain)
 	}
+	d.mx = l.mx
 	d.tryHosts(ctx, hosts, port, l.detectLoops)
 }
 
@@ -232,6 +236,9 @@ func (t *tour) try(h host, last, plain bool) end {
 	if d.a.WrapperMode && policy.level < TLSEncrypt {
 		name := params{lmtp: d.a.LMTP}.name
 		d.a.Log.Warn(fmt.Sprintf("%s requires \"%s = encrypt\" (or stronger)", name("smtp_tls_wrappermode"), name("smtp_tls_security_level")))
+		return unusable
+	}
+	if !d.allowsHost(policy, h.name) {
 		return unusable
 	}
 	if plain {

@@ -19,6 +19,16 @@ type host struct {
 	name string
 	addr string
 	pref uint16
+
+	real   string // the name that has the address, when name is an alias
+	secure bool   // the address is authentic (DNSSEC)
+}
+
+// exchange is what is known of the MX records that led to a host.
+type exchange struct {
+	domain string // asked for
+	real   string // the name that has the records, when domain is an alias
+	secure bool   // the records are authentic (DNSSEC)
 }
 
 // lookup finds the hosts of a destination (smtp_addr.c).
@@ -28,7 +38,8 @@ type lookup struct {
 	detectLoops bool
 
 	why         trouble
-	foundMyself bool // this machine is one of the mail exchangers
+	mx          *exchange // nil: no MX record was used
+	foundMyself bool      // this machine is one of the mail exchangers
 }
 
 // domain returns the mail exchangers' addresses, best first; without any MX
@@ -39,6 +50,7 @@ func (l *lookup) domain(name string) []host {
 	l.why.text = answer.Reason
 	switch answer.Outcome {
 	case dns.Success:
+		l.mx = &exchange{domain: ascii, real: answer.Records[0].Name, secure: answer.AD}
 		return l.exchangers(name, answer.Records)
 	case dns.NoData, dns.NXDomain:
 		return l.host(ascii)
@@ -153,7 +165,7 @@ func (l *lookup) host(name string) []host {
 func (l *lookup) addresses(name string, pref uint16) []host {
 	if ip, err := netip.ParseAddr(name); err == nil {
 		if ip.Is4() && l.a.IPv4 || ip.Is6() && l.a.IPv6 {
-			return []host{{name, ip.String(), pref}}
+			return []host{{name: name, addr: ip.String(), pref: pref}}
 		}
 	}
 	notFound := true
@@ -174,7 +186,7 @@ func (l *lookup) fromDNS(name string, pref uint16) (hosts []host, notFound bool)
 	for _, typ := range l.types() {
 		a := l.query(name, typ)
 		for _, r := range a.Records {
-			hosts = append(hosts, host{name, r.Data, pref})
+			hosts = append(hosts, host{name: name, addr: r.Data, pref: pref, real: r.Name, secure: a.AD})
 		}
 		if rank(a.Outcome) >= rank(worst.Outcome) {
 			worst = a
@@ -238,7 +250,7 @@ func (l *lookup) native(name string, pref uint16) (hosts []host) {
 	a := l.a.World.Host(l.ctx, name)
 	for _, r := range a.Records {
 		if slices.Contains(l.types(), r.Type) {
-			hosts = append(hosts, host{name, r.Data, pref})
+			hosts = append(hosts, host{name: name, addr: r.Data, pref: pref})
 		}
 	}
 	if len(hosts) > 0 {

@@ -239,7 +239,7 @@ func (d *delivery) destKey() string {
 func (s *session) key() string {
 	d := s.d
 	parts := []string{d.senderKey(), s.host.addr, strconv.Itoa(s.port), s.tls.level.String(), d.utf8Key()}
-	if s.tls.level > TLSEncrypt || d.a.SASL != nil {
+	if s.tls.level.mustMatch() || d.a.SASL != nil {
 		parts = append(parts, d.site, s.host.name)
 	}
 	return strings.Join(parts, "\n")

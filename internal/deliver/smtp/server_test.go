@@ -3,6 +3,7 @@ package smtp
 import (
 	"bufio"
 	"bytes"
+	"crypto"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -215,7 +216,9 @@ func newAgent(t *testing.T) (*Agent, *bytes.Buffer) {
 		Myhostname: "mx.example.com", HeloName: "mx.example.com", Port: 25,
 		DNS: true, LookupDNS: true, Balance: true, HeaderLimit: 102400, BoundaryLimit: 2048, NestingLimit: 100, IPv4: true, IPv6: true, AddressLimit: 5, SessionLimit: 2,
 		Skip5xxGreeting: true, SkipQuit: true, AlwaysEHLO: true, LineLimit: 998,
-		TLS: TLSMay, TLSConfig: &tls.Config{},
+		TLS: TLSMay, TLSConfig: &tls.Config{}, Digest: crypto.SHA256,
+		TLSDefaults: TLSDefaults{Protocols: ">=TLSv1", MandatoryProtocols: ">=TLSv1", Ciphers: "medium", MandatoryCiphers: "medium",
+			VerifyMatch: []string{"hostname"}, SecureMatch: []string{"nexthop", "dot-nexthop"}, EnforceSTSPatterns: true},
 	}
 	for _, d := range []*time.Duration{
 		&s.ConnectTimeout, &s.HeloTimeout, &s.StartTLSTimeout, &s.MailTimeout, &s.RcptTimeout,

@@ -1,12 +1,11 @@
 package smtp
 
 import (
+	"crypto"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,10 +86,11 @@ type Settings struct {
 	TLS             TLSLevel
 	TLSConfig       *tls.Config // without ServerName
 	TLSLogLevel     int
-	WrapperMode     bool // TLS from the first byte
-	NoteSTARTTLS    bool // log who offers TLS to whom we do not want it
-	ReuseTLS        bool // keep connections with TLS, too
-	BlockEarlyReply bool // give up on servers that answer MAIL before it is sent
+	TLSDefaults     TLSDefaults
+	Digest          crypto.Hash // smtp_tls_fingerprint_digest
+	WrapperMode     bool        // TLS from the first byte
+	NoteSTARTTLS    bool        // log who offers TLS to whom we do not want it
+	BlockEarlyReply bool        // give up on servers that answer MAIL before it is sent
 
 	ConnectTimeout, HeloTimeout, StartTLSTimeout time.Duration
 	MailTimeout, RcptTimeout                     time.Duration
@@ -102,23 +102,6 @@ type Settings struct {
 	// MinimalBackoff is how old a message must be before it goes out in the
 	// clear after TLS has failed.
 	MinimalBackoff time.Duration
-}
-
-// TLSLevel is smtp_tls_security_level.
-type TLSLevel uint8
-
-const (
-	TLSNone    TLSLevel = iota // never
-	TLSMay                     // when it is offered, without asking who that is
-	TLSEncrypt                 // always, without asking who that is
-	TLSVerify                  // always, with a certificate for the host's name
-)
-
-// String returns the level as main.cf spells it.
-func (l TLSLevel) String() string { return [...]string{"none", "may", "encrypt", "verify"}[l] }
-
-var tlsLevels = map[string]TLSLevel{
-	"": TLSNone, "none": TLSNone, "may": TLSMay, "encrypt": TLSEncrypt, "verify": TLSVerify,
 }
 
 // FromConfig returns the settings of a service that speaks SMTP, or LMTP. It
@@ -192,7 +175,6 @@ func FromConfig(cfg *config.Config, lmtp bool) (Settings, error) {
 		MinDataRate:     c.Int("smtp_min_data_rate"),
 		WrapperMode:     c.Bool("smtp_tls_wrappermode"),
 		NoteSTARTTLS:    c.Bool("smtp_tls_note_starttls_offer"),
-		ReuseTLS:        c.Bool("smtp_tls_connection_reuse"),
 		BlockEarlyReply: c.Bool("smtp_tls_block_early_mail_reply"),
 	}
 	s.DNS = !c.Bool("disable_dns_lookups") || c.Set("smtp_dns_support_level") && c.Str("smtp_dns_support_level") != "disabled"
@@ -240,84 +222,10 @@ func (s *Settings) finish(c params) error {
 	if s.TLS, err = tlsLevel(c); err != nil {
 		return err
 	}
-	s.TLSConfig, err = tlsConfig(c)
-	return err
-}
-
-// tlsLevel reads the level, or the older parameters that count without it.
-// When nobody says anything, SMTP takes TLS where it is offered, as Postfix
-// does by default since 3.11.
-func tlsLevel(c params) (TLSLevel, error) {
-	word := c.Str("smtp_tls_security_level")
-	level, ok := tlsLevels[word]
-	silent := !c.Set("smtp_tls_security_level") && !c.Set("smtp_use_tls") && !c.Set("smtp_enforce_tls")
-	switch {
-	case silent && !c.lmtp:
-		return TLSMay, nil
-	case word == "" && c.Bool("smtp_enforce_tls") && c.Bool("smtp_tls_enforce_peername"):
-		return TLSVerify, nil
-	case word == "" && c.Bool("smtp_enforce_tls"):
-		return TLSEncrypt, nil
-	case word == "" && c.Bool("smtp_use_tls"):
-		return TLSMay, nil
-	case !ok:
-		return TLSNone, c.errorf("smtp_tls_security_level", "%q is not available here; use none, may, encrypt or verify", word)
+	if s.TLSConfig, err = tlsConfig(c); err != nil {
+		return err
 	}
-	return level, nil
-}
-
-// tlsConfig reads the CA certificates and our own certificate, if there are
-// any.
-func tlsConfig(c params) (*tls.Config, error) {
-	roots, err := trusted(c)
-	if err != nil {
-		return nil, err
-	}
-	t := &tls.Config{RootCAs: roots}
-	if file := c.Str("smtp_tls_cert_file"); file != "" && file != "none" {
-		cert, err := tls.LoadX509KeyPair(file, c.Str("smtp_tls_key_file"))
-		if err != nil {
-			return nil, c.errorf("smtp_tls_cert_file", "%w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
-	return t, nil
-}
-
-// trusted are the CAs that servers' certificates may come from: nobody, if none
-// are named.
-func trusted(c params) (*x509.CertPool, error) {
-	roots := x509.NewCertPool()
-	if c.Bool("tls_append_default_CA") {
-		system, err := x509.SystemCertPool()
-		if err != nil {
-			return nil, c.errorf("tls_append_default_CA", "%w", err)
-		}
-		roots = system
-	}
-	if file := c.Str("smtp_tls_CAfile"); file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, c.errorf("smtp_tls_CAfile", "%w", err)
-		}
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, c.errorf("smtp_tls_CAfile", "%s: no certificate in it", file)
-		}
-	}
-	if dir := c.Str("smtp_tls_CApath"); dir != "" {
-		files, err := filepath.Glob(filepath.Join(dir, "*.[0-9]")) // named by their hashes
-		if err != nil {
-			return nil, c.errorf("smtp_tls_CApath", "%w", err)
-		}
-		for _, file := range files {
-			pem, err := os.ReadFile(file)
-			if err != nil {
-				return nil, c.errorf("smtp_tls_CApath", "%w", err)
-			}
-			roots.AppendCertsFromPEM(pem)
-		}
-	}
-	return roots, nil
+	return s.tlsDefaults(c)
 }
 
 // portNumber reads a port given by number or by service name.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"syscall"
 
+	"sekisho/internal/mail"
 	"sekisho/internal/tlsinfo"
 )
 
@@ -47,60 +48,86 @@ type secured struct {
 // startTLS does the handshake. What the server said before is forgotten (RFC
 // 3207 section 4.2).
 func (s *session) startTLS() bool {
-	cfg := s.d.a.TLSConfig.Clone()
-	cfg.ServerName = s.host.name
-	cfg.InsecureSkipVerify = true // checked below, with Postfix's consequences
-	var asked *tls.CertificateRequestInfo
-	if len(cfg.Certificates) > 0 {
-		cfg.GetClientCertificate = func(i *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			if i.SupportsCertificate(&cfg.Certificates[0]) != nil {
-				return &tls.Certificate{}, nil
-			}
-			asked = i
-			return &cfg.Certificates[0], nil
-		}
-	}
 	s.begin(s.d.a.StartTLSTimeout)
 	if !s.tls.reuse {
 		s.dontCache()
 	}
+	cfg, err := s.tlsConfig()
+	if err != nil {
+		s.d.a.Log.Warn(fmt.Sprintf("%s: %v: aborting TLS session", s.relay(), err))
+		return s.noHandshake()
+	}
+	var shown *tls.CertificateRequestInfo
+	cfg.GetClientCertificate = func(i *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		for n := range s.d.a.TLSConfig.Certificates {
+			if c := &s.d.a.TLSConfig.Certificates[n]; i.SupportsCertificate(c) == nil {
+				shown = i
+				return c, nil
+			}
+		}
+		return &tls.Certificate{}, nil
+	}
 	conn := tls.Client(s.sock, cfg)
 	if err := conn.HandshakeContext(s.ctx); err != nil {
 		s.logHandshake(err)
-		s.forbidden = true
-		s.mayRetryPlain()
-		if s.tls.level == TLSMay {
-			s.dontCache()
-		} else {
-			s.throttle()
-		}
-		s.d.fail(s.relay(), s.d.left(), trouble{dsn: "4.7.5", text: "Cannot start TLS: handshake failure"})
-		return false
+		return s.noHandshake()
 	}
 	s.use(conn)
 	state := conn.ConnectionState()
-	s.secured = &secured{state: state}
-	name := ""
-	if s.tls.level >= TLSVerify {
-		name = s.host.name
-	}
-	untrusted := verify(state.PeerCertificates, cfg.RootCAs, name)
-	if s.tls.level >= TLSVerify && untrusted != nil {
-		s.d.a.Log.Info(distrust(state.PeerCertificates, untrusted, s.relay()))
+	j := s.judge(state.PeerCertificates)
+	s.secured = &secured{state: state, matched: j.matched}
+	if s.tls.level.mustMatch() && !j.matched {
+		s.d.a.Log.Info(j.distrust)
 	}
 	if s.d.a.TLSLogLevel > 0 {
-		s.logTLS(state, untrusted == nil, asked)
+		s.logTLS(state, j, shown)
 	}
-	if s.tls.level >= TLSVerify && untrusted != nil {
+	if s.tls.level.mustMatch() && !j.matched {
 		return s.fail(trouble{dsn: "4.7.5", text: "Server certificate not verified"})
 	}
-	s.secured.matched = s.tls.level >= TLSVerify
 	return true
 }
 
+// tlsConfig is what the policy wants of the handshake. The certificate is
+// judged afterwards, with Postfix's consequences. A name is sent only where one
+// is configured or TLSA records name it.
+func (s *session) tlsConfig() (*tls.Config, error) {
+	cfg := s.d.a.TLSConfig.Clone()
+	cfg.InsecureSkipVerify, cfg.Certificates = true, nil
+	switch s.tls.servername {
+	case "hostname":
+		cfg.ServerName = s.host.name
+	case "nexthop":
+		cfg.ServerName = s.d.domain
+	default:
+		cfg.ServerName = s.tls.servername
+	}
+	if s.tls.base != "" {
+		cfg.ServerName = s.tls.base
+	}
+	cfg.ServerName = mail.ASCIIDomain(cfg.ServerName)
+	var err error
+	cfg.MinVersion, cfg.MaxVersion, cfg.CipherSuites, err = s.tls.limits()
+	return cfg, err
+}
+
+// noHandshake settles all recipients that are left when TLS could not be
+// started.
+func (s *session) noHandshake() bool {
+	s.forbidden = true
+	s.mayRetryPlain()
+	if s.tls.level == TLSMay {
+		s.dontCache()
+	} else {
+		s.throttle()
+	}
+	s.d.fail(s.relay(), s.d.left(), trouble{dsn: "4.7.5", text: "Cannot start TLS: handshake failure"})
+	return false
+}
+
 // mayRetryPlain decides after a failure of TLS whether this host is to be tried
-// again without: only when TLS is no condition and the message has waited for a
-// retry already.
+// again without: only when TLS is no condition, nobody has to log in, and the
+// message has waited for a retry already.
 func (s *session) mayRetryPlain() {
 	a := s.d.a
 	if s.tls.level == TLSMay && s.ctx.Err() == nil && !s.hasPassword() && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.MinimalBackoff {
@@ -123,21 +150,23 @@ func (s *session) logHandshake(err error) {
 	}
 }
 
-// wanted are the signature schemes that crypto/tls asks a server for, as far as
+// signatures are the schemes that crypto/tls asks a server for, as far as
 // servers use them: a server signs with the first that its key can do.
-var wanted = []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256, tls.Ed25519, tls.PSSWithSHA384, tls.PSSWithSHA512}
+func signatures() []tls.SignatureScheme {
+	return []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256, tls.Ed25519, tls.PSSWithSHA384, tls.PSSWithSHA512}
+}
 
-func (s *session) logTLS(state tls.ConnectionState, trusted bool, asked *tls.CertificateRequestInfo) {
+func (s *session) logTLS(state tls.ConnectionState, j judgement, shown *tls.CertificateRequestInfo) {
 	word := "Untrusted"
 	switch {
-	case trusted && s.tls.level >= TLSVerify:
+	case j.matched && s.tls.level != tlsHalfDANE:
 		word = "Verified"
-	case trusted:
+	case j.trusted:
 		word = "Trusted"
 	}
-	info := tlsinfo.Describe(state, state.PeerCertificates[0], wanted)
-	if own := s.d.a.TLSConfig.Certificates; len(own) > 0 && own[0].Leaf != nil && asked != nil {
-		info.SignedByClient(own[0].Leaf, asked.SignatureSchemes)
+	info := tlsinfo.Describe(state, state.PeerCertificates[0], signatures())
+	if own := s.d.a.TLSConfig.Certificates; len(own) > 0 && own[0].Leaf != nil && shown != nil {
+		info.SignedByClient(own[0].Leaf, shown.SignatureSchemes)
 	}
 	s.d.a.Log.Info(fmt.Sprintf("%s TLS connection established to %s: %s", word, s.relay(), info))
 }

@@ -2,52 +2,171 @@ package smtp
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
-	"time"
+
+	"sekisho/internal/dane"
+	"sekisho/internal/mail"
 )
 
-// verify checks a server's certificate, the first of chain; with name "" only
-// who signed it. The common name counts where there are no other names, as with
-// OpenSSL.
-func verify(chain []*x509.Certificate, roots *x509.CertPool, name string) error {
-	o := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+// judgement is what a server's certificates are worth under a policy.
+type judgement struct {
+	trusted  bool   // somebody we trust has signed them
+	matched  bool   // they are what the policy wants
+	distrust string // why they are not, as Postfix's log says it (tls_verify.c)
+	failure  string // the same in the words of TLSRPT (RFC 8460 section 4.3)
+}
+
+// judge checks a server's certificates, its own first.
+func (s *session) judge(chain []*x509.Certificate) judgement {
+	p := s.tls
+	names := func(leaf *x509.Certificate) error { return s.matchNames(leaf) }
+	now := s.d.a.Clock.Now()
+	switch {
+	case p.level == TLSFingerprint:
+		if s.d.a.fingerprinted(chain[0], p.digests) {
+			return judgement{trusted: true, matched: true}
+		}
+		return s.distrust(chain, dane.ErrNoMatch)
+	case p.level.byDANE():
+		if _, err := dane.Verify(chain, p.tlsa, names, now); err != nil {
+			return s.distrust(chain, err)
+		}
+		return judgement{trusted: true, matched: true}
+	}
+	roots := s.d.a.TLSConfig.RootCAs
+	if p.anchors != nil {
+		roots = p.anchors
+	}
+	o := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now}
+	if roots == nil {
+		o.Roots = x509.NewCertPool()
+	}
 	for _, c := range chain[1:] {
 		o.Intermediates.AddCert(c)
 	}
-	leaf := chain[0]
-	if _, err := leaf.Verify(o); err != nil || name == "" {
-		return err
+	if _, err := chain[0].Verify(o); err != nil {
+		return s.distrust(chain, err)
 	}
-	if len(leaf.DNSNames)+len(leaf.IPAddresses) == 0 && strings.EqualFold(leaf.Subject.CommonName, name) {
-		return nil
+	if p.external.failure != "" && p.level.mustMatch() {
+		return judgement{trusted: true, failure: p.external.failure,
+			distrust: fmt.Sprintf("certificate verification failed for %s: external policy failure (%s)", s.relay(), p.external.failure)}
 	}
-	return leaf.VerifyHostname(name)
+	if !p.level.mustMatch() {
+		return judgement{trusted: true}
+	}
+	if err := names(chain[0]); err != nil {
+		return s.distrust(chain, err)
+	}
+	return judgement{trusted: true, matched: true}
 }
 
-// distrust is the line that Postfix logs about a certificate that verify has
-// refused (tls_verify.c).
-func distrust(chain []*x509.Certificate, err error, relay string) string {
-	leaf, last := chain[0], chain[len(chain)-1]
-	var invalid x509.CertificateInvalidError
-	switch {
-	case errors.As(err, new(x509.HostnameError)):
-		return "server certificate verification failed for " + relay + ": num=62:hostname mismatch"
-	case errors.As(err, new(x509.UnknownAuthorityError)) && bytes.Equal(leaf.RawIssuer, leaf.RawSubject):
-		return "certificate verification failed for " + relay + ": self-signed certificate"
-	case errors.As(err, new(x509.UnknownAuthorityError)):
-		return "certificate verification failed for " + relay + ": untrusted issuer " + oneLine(last.Issuer)
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && time.Now().Before(invalid.Cert.NotBefore):
-		return "server certificate verification failed for " + relay + ": certificate not yet valid"
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "server certificate verification failed for " + relay + ": certificate has expired"
-	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-		return "certificate verification failed for " + relay + ": not designated for use as a server certificate"
+// matchNames checks that a certificate has one of the names that the policy
+// wants.
+func (s *session) matchNames(leaf *x509.Certificate) error {
+	last := ""
+	for _, name := range s.tls.names {
+		subdomains := false
+		switch strings.ToLower(name) {
+		case "hostname":
+			name = s.host.name
+		case "nexthop":
+			name = s.d.domain
+		case "dot-nexthop":
+			name, subdomains = s.d.domain, true
+		default:
+			name, subdomains = strings.CutPrefix(name, ".")
+		}
+		if name != "" && hasName(leaf, mail.ASCIIDomain(name), subdomains) {
+			return nil
+		}
+		last = name
 	}
-	return fmt.Sprintf("server certificate verification failed for %s: %v", relay, err)
+	return x509.HostnameError{Certificate: leaf, Host: last}
+}
+
+// hasName reports whether a certificate has a name, or one below it. The common
+// name counts where there are no other names, and an asterisk stands for one
+// label, as with OpenSSL.
+func hasName(leaf *x509.Certificate, name string, subdomains bool) bool {
+	if ip := net.ParseIP(name); ip != nil {
+		for _, own := range leaf.IPAddresses {
+			if own.Equal(ip) {
+				return true
+			}
+		}
+		return false
+	}
+	own := leaf.DNSNames
+	if len(own) == 0 {
+		own = []string{leaf.Subject.CommonName}
+	}
+	for _, o := range own {
+		o = strings.ToLower(strings.TrimSuffix(o, "."))
+		switch low := strings.ToLower(name); {
+		case subdomains && strings.HasSuffix(o, "."+low), !subdomains && o == low:
+			return true
+		case !subdomains && strings.HasPrefix(o, "*."):
+			if _, parent, ok := strings.Cut(low, "."); ok && strings.Contains(parent, ".") && parent == o[2:] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fingerprinted reports whether one of the digests, in hexadecimal with or
+// without colons, is that of a certificate or its public key.
+func (a *Agent) fingerprinted(leaf *x509.Certificate, digests []string) bool {
+	for _, what := range [][]byte{leaf.Raw, leaf.RawSubjectPublicKeyInfo} {
+		h := a.Digest.New()
+		h.Write(what)
+		sum := hex.EncodeToString(h.Sum(nil))
+		for _, d := range digests {
+			if strings.EqualFold(strings.ReplaceAll(d, ":", ""), sum) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// digests are the algorithms of smtp_tls_fingerprint_digest.
+func digests() map[string]crypto.Hash {
+	return map[string]crypto.Hash{"md5": crypto.MD5, "sha1": crypto.SHA1, "sha256": crypto.SHA256, "sha384": crypto.SHA384, "sha512": crypto.SHA512}
+}
+
+// distrust says why certificates are not what they should be.
+func (s *session) distrust(chain []*x509.Certificate, err error) judgement {
+	leaf, last := chain[0], chain[len(chain)-1]
+	server, any := "server certificate verification failed for "+s.relay()+": ", "certificate verification failed for "+s.relay()+": "
+	var invalid x509.CertificateInvalidError
+	var name x509.HostnameError
+	switch {
+	case errors.Is(err, dane.ErrNoMatch):
+		return judgement{distrust: server + "num=65:" + err.Error(), failure: "validation-failure"}
+	case errors.As(err, &name) && net.ParseIP(name.Host) != nil:
+		return judgement{distrust: server + "num=64:IP address mismatch", failure: "certificate-host-mismatch"}
+	case errors.As(err, &name):
+		return judgement{distrust: server + "num=62:hostname mismatch", failure: "certificate-host-mismatch"}
+	case errors.As(err, new(x509.UnknownAuthorityError)) && bytes.Equal(leaf.RawIssuer, leaf.RawSubject):
+		return judgement{distrust: any + "self-signed certificate", failure: "certificate-not-trusted"}
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return judgement{distrust: any + "untrusted issuer " + oneLine(last.Issuer), failure: "certificate-not-trusted"}
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && s.d.a.Clock.Now().Before(invalid.Cert.NotBefore):
+		return judgement{distrust: server + "certificate not yet valid", failure: "certificate-expired"}
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return judgement{distrust: server + "certificate has expired", failure: "certificate-expired"}
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		return judgement{distrust: any + "not designated for use as a server certificate", failure: "certificate-not-trusted"}
+	}
+	return judgement{distrust: server + err.Error(), failure: "validation-failure"}
 }
 
 // oneLine is a name as OpenSSL's X509_NAME_oneline writes it.

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 )
@@ -67,12 +68,11 @@ func TestVerify(t *testing.T) {
 		"for a client": {leaf(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), trusted, "certificate verification failed for R: not designated for use as a server certificate"},
 	} {
 		chain := []*x509.Certificate{c.leaf}
-		got := ""
-		if err := verify(chain, c.roots, "mx.test"); err != nil {
-			got = distrust(chain, err, "R")
-		}
-		if got != c.want {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
+		a, _ := newAgent(t)
+		a.TLSConfig.RootCAs = c.roots
+		s := &session{d: &delivery{a: a}, host: host{name: "mx.test", addr: "R"}, tls: &tlsPolicy{level: TLSVerify, names: []string{"hostname"}}}
+		if got := s.judge(chain); strings.ReplaceAll(got.distrust, "mx.test[R]", "R") != c.want || got.matched != (c.want == "") {
+			t.Errorf("%s: %+v, want %q", name, got, c.want)
 		}
 	}
 }
