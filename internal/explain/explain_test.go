@@ -108,6 +108,23 @@ func TestUnansweredQuestions(t *testing.T) {
 	}
 }
 
+// TestUnansweredHosts: the addresses of a host could be in a table.
+func TestUnansweredHosts(t *testing.T) {
+	src := evidence.SourceFunc(func(q evidence.Question) evidence.Answer {
+		switch {
+		case q.Kind == evidence.Host:
+			return evidence.Answer{}
+		case q.Name == "static:REJECT":
+			return evidence.Answer{Status: evidence.Found, Value: "REJECT"}
+		}
+		return evidence.Answer{Status: evidence.NotFound}
+	})
+	rep := explain.Session(program(t, "inet_protocols = ipv4\nsmtpd_sender_restrictions = check_sender_a_access static:REJECT"), facts(), src)
+	if rep.Certain || len(rep.Otherwise) != 1 || rep.Otherwise[0].Question != "host a.test A" || rep.Otherwise[0].Verdict != explain.Rejected {
+		t.Errorf("certain %v, otherwise %+v", rep.Certain, rep.Otherwise)
+	}
+}
+
 func TestAnswersInWords(t *testing.T) {
 	answers := map[string]evidence.Answer{
 		"A a.test":    {Status: evidence.ServFail},
