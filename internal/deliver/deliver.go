@@ -31,6 +31,9 @@ type Request struct {
 	Recipients []mail.Recipient
 	Nexthop    string // as the resolver found it: domain, [host]:port, text of error:
 	Size       int64  // bytes of content
+	// More reports whether other deliveries to the same next hop are waiting; nil:
+	// none are.
+	More func() bool
 	// Probe: this is no mail but the question whether it would be delivered. An
 	// agent answers it as far as it can without delivering anything, and Sent
 	// means that it would (verify(8)).

@@ -94,6 +94,7 @@ func (j *job) batch(ctx, kill context.Context, b *batch) {
 	req := &deliver.Request{
 		QueueID: j.env.QueueID, Envelope: j.env, Recipients: b.recipients,
 		Nexthop: b.nexthop, Size: j.msg.Size(), Content: j.content, Probe: j.env.Probe,
+		More: func() bool { return m.slots.wanted(name) },
 	}
 	times := deliver.Times{Arrived: j.env.Arrived, Active: j.active, Handoff: m.o.Clock.Now()}
 	if !exists {

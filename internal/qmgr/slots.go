@@ -46,6 +46,14 @@ func (s *slots) take(ctx context.Context, name string, limit int) error {
 	}
 }
 
+// wanted reports whether somebody waits for a place.
+func (s *slots) wanted(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.busy[name]
+	return at != nil && len(at.waiting) > 0
+}
+
 // leave gives up waiting; a place that came at the same moment is passed on.
 func (s *slots) leave(name string, at *slot, turn chan struct{}) {
 	s.mu.Lock()

@@ -51,7 +51,7 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Resul
 	}
 	dest := strings.ToLower(r.Nexthop)
 	d.loadOnDemand, d.storeOnDemand = a.pool.begin(dest, a.Clock.Now())
-	defer func() { a.pool.end(dest, a.Clock.Now()) }()
+	defer func() { a.pool.end(dest, a.Clock.Now(), r.More != nil && r.More()) }()
 	if path, ok := strings.CutPrefix(r.Nexthop, "unix:"); ok && a.LMTP {
 		d.trySocket(ctx, path)
 	} else {

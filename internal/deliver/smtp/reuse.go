@@ -65,13 +65,20 @@ func (p *pool) begin(dest string, now time.Time) (load, store bool) {
 	return d.load, d.store
 }
 
-// end tells that a delivery is over.
-func (p *pool) end(dest string, now time.Time) {
+// end tells that a delivery is over, and whether more of them wait. A
+// destination that has no more mail is forgotten, as the queue manager of Postfix
+// forgets its queue: messages that come one by one each get a connection.
+func (p *pool) end(dest string, now time.Time, more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if d := p.demand[dest]; d != nil {
-		d.busy--
-		d.done = now.Unix()
+	d := p.demand[dest]
+	if d == nil {
+		return
+	}
+	d.busy--
+	d.done = now.Unix()
+	if d.busy == 0 && !more {
+		delete(p.demand, dest)
 	}
 }
 

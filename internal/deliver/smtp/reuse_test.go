@@ -21,6 +21,29 @@ func caching(t *testing.T) (*Agent, *clock.Manual) {
 	return a, c
 }
 
+// oneOfMany is a request with others waiting behind it.
+func oneOfMany(nexthop, content string) *deliver.Request {
+	r := request(nexthop, content)
+	r.More = func() bool { return true }
+	return r
+}
+
+// Messages that come now and then, however short a time apart, each get a
+// connection.
+func TestNoReuseWithoutDemand(t *testing.T) {
+	s := &server{}
+	port := s.listen(t, "127.0.0.1", "0")
+	a, _ := caching(t)
+	for range 3 {
+		if got := a.Deliver(t.Context(), request("s.test:"+port, "x\n")); got[0].Uses != 0 {
+			t.Errorf("uses %d", got[0].Uses)
+		}
+	}
+	if n := strings.Count(s.said(), "EHLO"); n != 3 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // A destination that gets one message after the other keeps its connection from
 // the second on.
 func TestReuseOnDemand(t *testing.T) {
@@ -28,7 +51,7 @@ func TestReuseOnDemand(t *testing.T) {
 	port := s.listen(t, "127.0.0.1", "0")
 	a, _ := caching(t)
 	for n, uses := range []int{0, 0, 2, 3} {
-		got := a.Deliver(t.Context(), request("s.test:"+port, "x\n"))
+		got := a.Deliver(t.Context(), oneOfMany("s.test:"+port, "x\n"))
 		if got[0].Status != deliver.Sent || got[0].Uses != uses || got[1].Uses != uses {
 			t.Errorf("message %d: %s, uses %d, want %d", n, lines(got), got[0].Uses, uses)
 		}
@@ -67,7 +90,7 @@ func TestReuseEnds(t *testing.T) {
 		a, clock := caching(t)
 		c.change(a)
 		for range 4 {
-			if got := a.Deliver(t.Context(), request("s.test:"+port, "x\n")); got[0].Status != deliver.Sent {
+			if got := a.Deliver(t.Context(), oneOfMany("s.test:"+port, "x\n")); got[0].Status != deliver.Sent {
 				t.Errorf("%s: %s", name, lines(got))
 			}
 			c.between(a, clock)
@@ -85,7 +108,7 @@ func TestReuseOfADeadConnection(t *testing.T) {
 		port := s.listen(t, "127.0.0.1", "0")
 		a, _ := caching(t)
 		for range 4 {
-			if got := a.Deliver(t.Context(), request("s.test:"+port, "x\n")); got[0].Status != deliver.Sent || got[0].Uses != 0 {
+			if got := a.Deliver(t.Context(), oneOfMany("s.test:"+port, "x\n")); got[0].Status != deliver.Sent || got[0].Uses != 0 {
 				t.Errorf("%q: %s", reset, lines(got))
 			}
 		}
@@ -101,7 +124,7 @@ func TestReuseByHost(t *testing.T) {
 	port := s.listen(t, "127.0.0.1", "0")
 	a, _ := caching(t)
 	for _, domain := range []string{"s.test", "s.test", "two.test", "two.test"} {
-		if got := a.Deliver(t.Context(), request(domain+":"+port, "x\n")); got[0].Status != deliver.Sent {
+		if got := a.Deliver(t.Context(), oneOfMany(domain+":"+port, "x\n")); got[0].Status != deliver.Sent {
 			t.Errorf("%s: %s", domain, lines(got))
 		}
 	}
@@ -117,7 +140,7 @@ func TestDemandIsBounded(t *testing.T) {
 	for i := range 3 * manyDemands {
 		name := fmt.Sprint(i)
 		p.begin(name, now)
-		p.end(name, now)
+		p.end(name, now, true)
 		now = now.Add(time.Second)
 	}
 	if len(p.demand) > manyDemands {
@@ -132,7 +155,7 @@ func TestRequestDeadline(t *testing.T) {
 	a.HeloTimeout, a.RequestDeadline = 100*time.Millisecond, true
 	s := &server{drip: 30 * time.Millisecond}
 	port := s.listen(t, "127.0.0.1", "0")
-	got := lines(a.Deliver(t.Context(), request("[127.0.0.1]:"+port, "x\n")))
+	got := lines(a.Deliver(t.Context(), oneOfMany("[127.0.0.1]:"+port, "x\n")))
 	if want := "timed out while receiving the initial server greeting"; !strings.Contains(got, want) {
 		t.Errorf("%swant %s", got, want)
 	}
