@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"syscall"
@@ -104,7 +105,7 @@ func (c *client) ask(ctx context.Context, request string) evidence.Answer {
 		}
 		var t *trouble
 		if errors.As(err, &t) {
-			warnings = append(warnings, t.warning)
+			warnings = append(warnings, t.warnings...)
 		}
 		last := count >= c.TryLimit
 		if last || noteworthy(err) {
@@ -122,15 +123,15 @@ func (c *client) ask(ctx context.Context, request string) evidence.Answer {
 
 // trouble is a failure that is logged before it is reason to try again.
 type trouble struct {
-	warning string
-	err     error // the operating system's; nil: it has no complaint
+	warnings []string // at least one
+	err      error    // the operating system's; nil: it has no complaint
 }
 
 func (t *trouble) Error() string {
 	if t.err == nil {
-		return t.warning
+		return t.warnings[0]
 	}
-	return t.warning + ": " + t.err.Error()
+	return t.warnings[0] + ": " + t.err.Error()
 }
 
 // Unwrap returns the operating system's error.
@@ -176,9 +177,19 @@ func reason(err error) string {
 	}
 }
 
+// connectTrouble is a connection that was not made. A host that is not there is
+// as good as an address that cannot be used.
 func (c *client) connectTrouble(err error) error {
-	if _, ok := number(err); ok {
-		return &trouble{fmt.Sprintf("connect to %s: %s", c.Endpoint, reason(err)), err}
+	t := &trouble{err: err}
+	var lookup *net.DNSError
+	if errors.As(err, &lookup) {
+		why := "Name or service not known"
+		if !lookup.IsNotFound {
+			why = "Temporary failure in name resolution"
+		}
+		t.err = syscall.EADDRNOTAVAIL
+		t.warnings = append(t.warnings, fmt.Sprintf("host or service %s not found: %s", c.Endpoint, why))
 	}
-	return &trouble{fmt.Sprintf("host or service %s not found: %v", c.Endpoint, err), nil}
+	t.warnings = append(t.warnings, fmt.Sprintf("connect to %s: %s", c.Endpoint, reason(t.err)))
+	return t
 }

@@ -31,9 +31,9 @@ func readAction(r *bufio.Reader, server string) (action string, err error) {
 		case name == "" && !hasValue && found:
 			return action, nil
 		case name == "" && !hasValue:
-			return "", &trouble{"missing attribute action in input from " + server, nil}
+			return "", &trouble{warnings: []string{"missing attribute action in input from " + server}}
 		case name == "action" && !found && !hasValue:
-			return "", &trouble{"missing value for string attribute action from " + server, nil}
+			return "", &trouble{warnings: []string{"missing value for string attribute action from " + server}}
 		case !hasValue:
 			continue
 		}
@@ -71,14 +71,14 @@ func (r *replyReader) until(terminators, what string) (string, error) {
 		c, err := r.r.ReadByte()
 		switch {
 		case timedOut(err):
-			return "", &trouble{fmt.Sprintf("timeout on %s while reading %s", r.server, what), err}
+			return "", &trouble{warnings: []string{fmt.Sprintf("timeout on %s while reading %s", r.server, what)}, err: err}
 		case errors.Is(err, io.EOF):
-			return "", &trouble{fmt.Sprintf("premature end-of-input on %s while reading %s", r.server, what), nil}
+			return "", &trouble{warnings: []string{fmt.Sprintf("premature end-of-input on %s while reading %s", r.server, what)}}
 		case err != nil:
-			return "", &trouble{fmt.Sprintf("premature end-of-input on %s while reading %s", r.server, what), err}
+			return "", &trouble{warnings: []string{fmt.Sprintf("premature end-of-input on %s while reading %s", r.server, what)}, err: err}
 		}
 		if r.room--; r.room < 0 {
-			return "", &trouble{fmt.Sprintf("reply longer than %d bytes from %s", maxReply, r.server), nil}
+			return "", &trouble{warnings: []string{fmt.Sprintf("reply longer than %d bytes from %s", maxReply, r.server)}}
 		}
 		b.WriteByte(c)
 		if strings.IndexByte(terminators, c) >= 0 {
