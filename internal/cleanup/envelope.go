@@ -21,8 +21,8 @@ func (m *Message) takeSender(addr string) {
 		addr = "" // bounces of other systems that give their name instead of <>
 	}
 	if m.maps {
-		addr = m.mapOne(&s.senderCanonical, envelopeSender, addr)
-		addr = m.mapOne(&s.canonical, envelopeSender, addr)
+		addr, _ = m.mapOne(&s.senderCanonical, envelopeSender, addr)
+		addr, _ = m.mapOne(&s.canonical, envelopeSender, addr)
 		addr = m.masquerade(envelopeSender, addr)
 	}
 	m.env.Sender = addr
@@ -55,8 +55,8 @@ func (m *Message) recipientForm(addr string) string {
 	s := &m.c.set
 	addr = m.c.world.Resolver.Rewrite(addr)
 	if m.maps {
-		addr = m.mapOne(&s.recipientCanonical, envelopeRecipient, addr)
-		addr = m.mapOne(&s.canonical, envelopeRecipient, addr)
+		addr, _ = m.mapOne(&s.recipientCanonical, envelopeRecipient, addr)
+		addr, _ = m.mapOne(&s.canonical, envelopeRecipient, addr)
 		addr = m.masquerade(envelopeRecipient, addr)
 	}
 	return addr

@@ -179,14 +179,14 @@ func (m *Message) rewriteHeader(h header, line string) (string, bool) {
 		}
 		after := m.rewriter.RewriteExternal(before)
 		addr := mail.JoinTokens(mail.ScanAddress(after))
-		mapped := addr
+		mapped := false
 		if m.maps && h.flags&hasSender != 0 {
-			mapped = m.mapHeader(&s.senderCanonical, headerSender, addr)
+			addr, mapped = m.mapHeader(&s.senderCanonical, headerSender, addr)
 		} else if m.maps {
-			mapped = m.mapHeader(&s.recipientCanonical, headerRecipient, addr)
+			addr, mapped = m.mapHeader(&s.recipientCanonical, headerRecipient, addr)
 		}
-		a.Set(mapped)
-		changed = changed || after != before || mapped != addr
+		a.Set(addr)
+		changed = changed || after != before || mapped
 	}
 	if !changed {
 		return line, false
@@ -198,10 +198,11 @@ func (m *Message) rewriteHeader(h header, line string) (string, bool) {
 	return name + ": " + text, true
 }
 
-func (m *Message) mapHeader(own *mapping, where place, addr string) string {
-	addr = m.mapOne(own, where, addr)
-	addr = m.mapOne(&m.c.set.canonical, where, addr)
-	return m.masquerade(where, addr)
+func (m *Message) mapHeader(own *mapping, where place, addr string) (mapped string, changed bool) {
+	addr, byOwn := m.mapOne(own, where, addr)
+	addr, byAll := m.mapOne(&m.c.set.canonical, where, addr)
+	mapped = m.masquerade(where, addr)
+	return mapped, byOwn || byAll || mapped != addr
 }
 
 // fold joins the lines of a rewritten header, one address each, as far as they

@@ -56,30 +56,33 @@ func (m *Message) addresses(value, ext string) []string {
 }
 
 // mapOne applies a canonical map to an address until it says nothing more.
-func (m *Message) mapOne(t *mapping, where place, addr string) string {
+// changed: the address became another on the way, be it the first one again.
+func (m *Message) mapOne(t *mapping, where place, addr string) (mapped string, changed bool) {
 	if len(t.maps) == 0 || t.places&where == 0 {
-		return addr
+		return addr, false
 	}
 	for range maxMappings {
 		results, failed := m.lookup(&t.tables, addr, m.c.set.propagateCanonical)
 		if failed {
 			m.warn("%s map lookup problem for %s -- message not accepted, try again later", t.param, mail.Quote(addr))
 			m.trouble |= noQueue
-			return addr
+			return addr, changed
 		}
 		if len(results) == 0 {
-			return addr
+			return addr, changed
 		}
 		if len(results) > 1 {
 			m.warn("multi-valued %s entry for %s", t.param, mail.Quote(addr))
 		}
 		before := addr
-		if addr = results[0]; strings.EqualFold(before, addr) {
-			return addr
+		addr = results[0]
+		changed = changed || addr != before
+		if strings.EqualFold(before, addr) {
+			return addr, changed
 		}
 	}
 	m.warn("unreasonable %s map nesting for %s -- message not accepted, try again later", t.param, mail.Quote(addr))
-	return addr
+	return addr, changed
 }
 
 // masquerade hides the hosts below the domains of masquerade_domains. The

@@ -135,7 +135,9 @@ func (c *Cleaner) Begin(ctx context.Context, env mail.Envelope, facts *mail.Fact
 	m.chooseContext()
 	m.takeSender(env.Sender)
 	for _, r := range env.Recipients {
-		m.takeRecipient(r)
+		if m.ok() {
+			m.takeRecipient(r)
+		}
 	}
 	return m, nil
 }
