@@ -14,21 +14,38 @@ import (
 // while files are open. It needs root and /dev/fuse.
 func (d *Disk) Mount(dir string) (unmount func() error, err error) {
 	none := time.Duration(0)
-	server, err := fs.Mount(dir, &node{disk: d, o: d.root}, &fs.Options{
+	m := &mounted{disk: d}
+	_, err = fs.Mount(dir, &node{mounted: m, o: d.root}, &fs.Options{
 		EntryTimeout: &none, AttrTimeout: &none,
 		MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "lossyfs", Name: "lossyfs", DisableXAttrs: true, MaxWrite: 256 << 10},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mount lossyfs on %s: %w", dir, err)
 	}
-	return server.Unmount, nil
+	// The server is not waited for: a mount namespace that was made meanwhile has
+	// the file system as well, for as long as it lives.
+	return func() error {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			return fmt.Errorf("unmount %s: %w", dir, err)
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		m.over = true
+		return nil
+	}, nil
+}
+
+// mounted is a disk while it is mounted.
+type mounted struct {
+	disk *Disk
+	over bool // guarded by disk.mu
 }
 
 // node is an object while the disk is mounted.
 type node struct {
 	fs.Inode
-	disk *Disk
-	o    *object
+	*mounted
+	o *object
 }
 
 var _ interface {
@@ -49,9 +66,14 @@ var _ interface {
 	fs.NodeStatfser
 } = (*node)(nil)
 
-// lock locks the disk until the function it returns is called.
+// lock locks the disk until the function it returns is called. When the disk is
+// not mounted any more it is not the disk that whoever still sees it gets to
+// see.
 func (n *node) lock() func() {
 	n.disk.mu.Lock()
+	if n.over {
+		n.o = n.disk.dir(0)
+	}
 	return n.disk.mu.Unlock
 }
 
@@ -70,7 +92,7 @@ func (o *object) attr(a *fuse.Attr) {
 
 func (n *node) child(ctx context.Context, o *object, out *fuse.EntryOut) *fs.Inode {
 	o.attr(&out.Attr)
-	return n.NewInode(ctx, &node{disk: n.disk, o: o}, fs.StableAttr{Mode: o.kind(), Ino: o.number})
+	return n.NewInode(ctx, &node{mounted: n.mounted, o: o}, fs.StableAttr{Mode: o.kind(), Ino: o.number})
 }
 
 // Lookup finds a name.

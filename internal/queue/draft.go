@@ -244,8 +244,10 @@ func (d *Draft) finish(env mail.Envelope) error {
 	if err := d.w.Flush(); err != nil {
 		return err
 	}
-	_, err = d.f.WriteAt(encodeHeader(d.size, d.sum), 0)
-	return err
+	if _, err := d.f.WriteAt(encodeHeader(d.size, d.sum), 0); err != nil || !env.Hold {
+		return err
+	}
+	return setTime(d.f, heldTime)
 }
 
 // Discard drops the draft. It does nothing after Commit.

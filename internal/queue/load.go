@@ -133,13 +133,19 @@ func (q *Queue) recordFile(e *entry, u update, payload []byte) error {
 	if err := syscall.Fdatasync(int(f.Fd())); err != nil {
 		return err
 	}
+	return setTime(f, q.hintAfter(e, u))
+}
+
+// hintAfter is what the file's time should say of a message after an update.
+func (q *Queue) hintAfter(e *entry, u update) time.Time {
+	hint := q.hintOf(e)
 	switch {
-	case u.Held != nil && *u.Held:
-		return setTime(f, heldTime)
+	case u.Held != nil && *u.Held, u.Held == nil && !hint.Before(heldTime):
+		return heldTime
 	case u.Until != nil:
-		return setTime(f, *u.Until)
+		return *u.Until
 	}
-	return nil
+	return hint
 }
 
 // heldTime is the time of modification of a held message's file, and the latest
