@@ -40,6 +40,9 @@ type Options struct {
 	// Tolerant makes rules that make no sense warnings in the log, as
 	// postmap(1) does; else a table that has one cannot be opened.
 	Tolerant bool
+	// Duplicates lets a texthash table have a key twice: postmap(1) warns of it
+	// and takes the first, to the daemons the table is unavailable.
+	Duplicates bool
 	// Aliases are the tables ("type:name") whose source is an alias file,
 	// aliases(5): alias_maps and alias_database.
 	Aliases []string
@@ -230,7 +233,7 @@ func (s *Set) openType(typ, name string, depth int) (Table, error) {
 	case "hash", "btree", "lmdb", "cdb", "dbm", "sdbm":
 		return openText(s.path(name), slices.Contains(s.o.Aliases, typ+":"+name), s.o)
 	case "texthash":
-		return openText(s.path(name), false, s.o)
+		return openTextHash(s.path(name), s.o)
 	case "regexp", "pcre", "cidr":
 		return openPattern(typ, name, s.path(name), s.o)
 	case "inline":

@@ -18,7 +18,7 @@ import (
 
 func newSet(t *testing.T, dir string, c clock.Clock) *table.Set {
 	t.Helper()
-	s := table.NewSet(table.Options{
+	s := table.NewSet(table.Options{Duplicates: true,
 		Clock: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Dir: dir, DefaultType: "hash",
 		Env: func(n string) (string, bool) { return "env-" + n, n == "HOME" },
 	})
@@ -167,6 +167,22 @@ func TestAgainstPostmap(t *testing.T) {
 				t.Errorf("%s %q: %q, Postfix says %q", strings.ReplaceAll(spec, dir, ""), key, got, want)
 			}
 		}
+	}
+}
+
+// TestDuplicates: what postmap(1) warns of makes a texthash table useless to the
+// daemons, and not one of which a database was made.
+func TestDuplicates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access")
+	writeOld(t, path, "a 1\nb 2\nA 3\n")
+	s := table.NewSet(table.Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+	defer s.Close()
+	_, _, err := s.Lookup("texthash:"+path, "b")
+	if want := path + `:3: duplicate entry: "A"`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("texthash: %v, want %s", err, want)
+	}
+	if v, _, err := s.Lookup("hash:"+path, "a"); v != "1" || err != nil {
+		t.Errorf("hash: %q, %v", v, err)
 	}
 }
 

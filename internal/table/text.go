@@ -36,6 +36,29 @@ func openText(path string, aliases bool, o Options) (Table, error) {
 	return t, err
 }
 
+// openTextHash opens a table that Postfix reads as it is: with no postmap to say
+// so before, a key that is there twice makes it useless.
+func openTextHash(path string, o Options) (Table, error) {
+	return openReloading(path, o, func(content string) (lookuper, error) {
+		n := &notes{path: path, o: o}
+		odd := n.odd
+		if !o.Duplicates {
+			odd = func(line int, text string) {
+				if strings.HasPrefix(text, duplicateEntry) {
+					n.errs = append(n.errs, &config.Error{Pos: config.Pos{File: path, Line: line}, Text: text})
+					return
+				}
+				n.odd(line, text)
+			}
+		}
+		t, err := ParseText(content, odd, n.stray)
+		if err := errors.Join(append(n.errs, err)...); err != nil {
+			return nil, err
+		}
+		return t, nil
+	})
+}
+
 // Text is a table of keys and values; keys are compared in lower case.
 type Text struct {
 	m    map[string]string
@@ -122,10 +145,12 @@ func (t *Text) addAlias(line string, odd func(string)) {
 	}
 }
 
+const duplicateEntry = "duplicate entry: "
+
 func (t *Text) put(key, value string, odd func(string)) {
 	folded := strings.ToLower(key)
 	if _, dup := t.m[folded]; dup {
-		odd(`duplicate entry: "` + key + `"`)
+		odd(duplicateEntry + `"` + key + `"`)
 		return
 	}
 	t.m[folded] = value

@@ -86,7 +86,7 @@ func (m *run) run(args []string) (found bool, err error) {
 	m.set = table.NewSet(table.Options{
 		Clock: m.env.Clock, Log: slog.New(warner{m.warn}), DefaultType: cfg.Str("default_database_type"),
 		Aliases: append(cfg.Strings("alias_maps"), cfg.Strings("alias_database")...),
-		Env:     os.LookupEnv, Param: cfg.Str, Tolerant: true,
+		Env:     os.LookupEnv, Param: cfg.Str, Tolerant: true, Duplicates: true,
 	})
 	defer m.set.Close()
 	switch {
