@@ -139,9 +139,7 @@ func warn(st *site.Site, log *slog.Logger) {
 		log.Warn(w.String())
 	}
 	for _, p := range st.Problems {
-		if !p.Fatal {
-			log.Warn(p.String())
-		}
+		log.Warn(p.String())
 	}
 }
 

@@ -32,6 +32,9 @@ type Problem struct {
 	Param string
 	What  string
 	Mend  string
+	// Runtime: Postfix finds out when the evaluation gets there, and serves until
+	// then.
+	Runtime bool
 }
 
 // String returns "FILE:LINE: PARAM: WHAT (MEND)".
@@ -158,7 +161,9 @@ func (p *Program) parseParam(cfg *config.Config, param string, id listID) ([]ite
 		if it.op != opBroken {
 			continue
 		}
-		problems = append(problems, Problem{Pos: it.pos, Param: param, What: orSelf(it.problem, it.arg), Mend: p.mend(it)})
+		problems = append(problems, Problem{
+			Pos: it.pos, Param: param, What: orSelf(it.problem, it.arg), Mend: p.mend(it), Runtime: true,
+		})
 	}
 	return list, problems
 }

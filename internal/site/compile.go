@@ -89,7 +89,7 @@ func (c *compiler) service(e config.Service) Service {
 		return v
 	}
 	for _, p := range bad {
-		c.problem(Problem{Pos: p.Pos, Param: p.Param, What: p.What, Mend: p.Mend, Service: alone, Fatal: true})
+		c.problem(Problem{Pos: p.Pos, Param: p.Param, What: p.What, Mend: p.Mend, Service: alone, Fatal: true, Runtime: p.Runtime})
 	}
 	for spec, pos := range v.Program.Tables() {
 		c.open([]config.Item{{Text: spec, Pos: pos}}, "", alone)
@@ -129,7 +129,7 @@ func (c *compiler) networks(cfg *config.Config, param, consequence, service stri
 	}
 	for _, text := range l.Problems() {
 		pos, what := splitPos(text)
-		c.problem(Problem{Pos: pos, What: what, Mend: consequence, Service: service, Fatal: true})
+		c.problem(Problem{Pos: pos, What: what, Mend: consequence, Service: service, Fatal: true, Runtime: true})
 	}
 	c.open(l.Tables(), param, service)
 	return l
@@ -177,7 +177,7 @@ func (c *compiler) open(items []config.Item, param, service string) {
 		for _, err := range split(c.Tables.Open(it.Text)) {
 			p := Problem{
 				Pos: it.Pos, Param: param, What: err.Error(), Mend: c.mend(it.Text), Table: it.Text, Service: service,
-				Fatal: it.Pos != config.Pos{},
+				Fatal: it.Pos != config.Pos{}, Runtime: true,
 			}
 			var line *config.Error
 			if errors.As(err, &line) {

@@ -65,6 +65,9 @@ type Problem struct {
 	// Fatal: a server must not start with it. Otherwise it starts, and fails
 	// only what needs the broken part.
 	Fatal bool
+	// Runtime: Postfix serves in spite of it, and fails what needs the broken
+	// part. So does a server with sekisho_strict_configuration = no.
+	Runtime bool
 }
 
 // String returns "FILE:LINE: PARAM: WHAT (MEND)".
@@ -127,8 +130,9 @@ func IsSMTPD(e config.Service) bool { return filepath.Base(e.Command) == "smtpd"
 // Err joins the fatal problems, one line each, or is nil.
 func (s *Site) Err() error {
 	var errs []error
+	strict := s.Config.Bool("sekisho_strict_configuration")
 	for _, p := range s.Problems {
-		if p.Fatal {
+		if p.Fatal && (strict || !p.Runtime) {
 			errs = append(errs, errors.New(p.String()))
 		}
 	}
@@ -189,5 +193,6 @@ func newTables(cfg *config.Config, o Options) *table.Set {
 		Env:         os.LookupEnv,
 		Param:       cfg.Str,
 		SocketDir:   cfg.Str("queue_directory"),
+		Tolerant:    !cfg.Bool("sekisho_strict_configuration"),
 	})
 }

@@ -18,6 +18,7 @@ type settings struct {
 	notify                                   classes // what errorNotice is told of
 	heloRequired, strictEnvelopes            bool
 	disableVRFY, peernameLookup, logPort     bool
+	logInternal                              bool
 	smtputf8, strictSMTPUTF8, softBounce     bool
 	delayReject, delayOpen                   bool
 	protocols                                protocols
@@ -119,6 +120,7 @@ func readSettings(cfg *config.Config, w rewrite.World) (*settings, error) {
 		disableVRFY:      cfg.Bool("disable_vrfy_command"),
 		peernameLookup:   cfg.Bool("smtpd_peername_lookup"),
 		logPort:          cfg.Bool("smtpd_client_port_logging"),
+		logInternal:      cfg.Str("info_log_address_format") == "internal",
 		smtputf8:         cfg.Bool("smtputf8_enable"),
 		strictSMTPUTF8:   cfg.Bool("strict_smtputf8"),
 		softBounce:       cfg.Bool("soft_bounce"),
