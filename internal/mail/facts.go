@@ -59,6 +59,7 @@ type Facts struct {
 	SMTPUTF8         bool // MAIL asked for it (RFC 6531): names may be non-ASCII
 	UnauthPipelining bool // the client pipelined where it may not; sticky for the session
 	LogClientPort    bool // smtpd_client_port_logging
+	LogInternal      bool // info_log_address_format = internal: addresses without quotes
 }
 
 // NameAddr returns the client as Postfix logs it: NAME[ADDRESS], with :PORT
@@ -86,11 +87,15 @@ func (f *Facts) LogLine(verb, text string) string {
 		b.WriteString(f.QueueID)
 	}
 	b.WriteString(": " + verb + ": " + f.ProtocolState + " from " + f.NameAddr() + ": " + text + ";")
+	quote := Quote
+	if f.LogInternal {
+		quote = func(address string) string { return address }
+	}
 	if f.SenderKnown {
-		b.WriteString(" from=<" + Quote(f.Sender) + ">")
+		b.WriteString(" from=<" + quote(f.Sender) + ">")
 	}
 	if f.RecipientKnown {
-		b.WriteString(" to=<" + Quote(f.Recipient) + ">")
+		b.WriteString(" to=<" + quote(f.Recipient) + ">")
 	}
 	if f.ProtocolName != "" {
 		b.WriteString(" proto=" + f.ProtocolName)

@@ -13,8 +13,6 @@ import (
 func (s *session) greet() error {
 	s.xclientAllowed = s.matchHost(s.set.lists.xclient)
 	s.denied = mail.Reply{}
-	s.bare = s.bareMode()
-	s.wire.SetStrict(s.bare != bareAllow)
 	if s.set.tls.wrapper && s.tls == nil {
 		if err := s.wrapTLS(); err != nil {
 			return err
@@ -48,6 +46,9 @@ func (s *session) decide(stage restrict.Stage) restrict.Outcome {
 	s.facts.ProtocolState = s.where
 	out := s.srv.o.Program.Decide(stage, &s.facts, s.src, s.carry)
 	s.carry = out.Carry
+	if out.Hangup {
+		s.wire.Forget() // Postfix closes without sending what waits
+	}
 	if !out.Reply.IsZero() {
 		s.blame(out.Class)
 	}

@@ -46,6 +46,7 @@ func (s *session) setNames(name string, st mail.NameStatus, reverse string, rst 
 	s.facts.ClientName, s.facts.ClientNameStatus = name, st
 	s.facts.ReverseClientName, s.facts.ReverseClientNameStatus = reverse, rst
 	s.facts.LogClientPort = s.set.logPort
+	s.facts.LogInternal = s.set.logInternal
 }
 
 func (s *session) lookupName() {

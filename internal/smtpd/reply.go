@@ -148,6 +148,9 @@ func (s *session) withFooter(r mail.Reply, texts []string) []string {
 func (s *session) expand(text string) string {
 	out, err := config.Expand(text, func(name string) (string, bool) {
 		v, ok := s.attribute(name)
+		if !ok {
+			s.warn("unknown macro name \"%s\" in expansion request", name)
+		}
 		return s.censor(v), ok
 	})
 	if err != nil {

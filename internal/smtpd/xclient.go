@@ -177,16 +177,12 @@ func setHelo(to *string, a attributePair) mail.Reply {
 }
 
 func setProtocol(to *string, a attributePair) mail.Reply {
-	const longest = 64
-	switch {
-	case strings.EqualFold(a.value, unavailable):
-		*to = unknownName
-	case len(a.value) > longest:
-		return badAttribute(a)
-	default:
-		*to = strings.ToUpper(neuter(a.value, `[]<>()\";:@`))
+	switch p := strings.ToUpper(a.value); p {
+	case "SMTP", "ESMTP":
+		*to = p
+		return mail.Reply{}
 	}
-	return mail.Reply{}
+	return badAttribute(a)
 }
 
 // forwarded is what a filter said about the client before it (XFORWARD). It

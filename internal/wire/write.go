@@ -27,6 +27,14 @@ func (c *Conn) Flush() error {
 	return c.err
 }
 
+// Forget drops what waits to be sent.
+func (c *Conn) Forget() {
+	if c.out != nil {
+		writers.Put(c.out)
+		c.out, c.n = nil, 0
+	}
+}
+
 // SinceSent is how long ago output last left.
 func (c *Conn) SinceSent() time.Duration { return time.Since(c.lastWritten) }
 
