@@ -53,7 +53,7 @@ func (h *nextHop) session(conn net.Conn) {
 	say("220 mx.remote.test ESMTP")
 	var lines []string
 	for {
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(Patience))
 		line, err := r.ReadString('\n')
 		if err != nil {
 			return

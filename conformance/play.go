@@ -16,16 +16,17 @@ import (
 )
 
 const (
-	// patience is how long the client waits for a line: longer than any DNS
-	// time-out or error delay of the dialogues.
-	patience = 60 * time.Second
+	// Patience is how long the client of a recorded dialogue waits for a line:
+	// longer than any DNS time-out or error delay of the dialogues.
+	Patience = 60 * time.Second
 	// hurry is its patience after a reply that was not the recorded one.
 	hurry = 8 * time.Second
 )
 
-// play holds the dialogue of script with the server at 127.0.0.1 and returns what
-// was said.
-func play(script *Transcript) ([]Step, error) {
+// Play holds the dialogue of script with the server at 127.0.0.1 and returns what
+// was said, also with an error: a server that says nothing for as long as
+// patience.
+func Play(script *Transcript, patience time.Duration) ([]Step, error) {
 	early := leadingSends(script.Steps)
 	conn, err := dial(script, early)
 	if err != nil {

@@ -123,7 +123,7 @@ func (p *policyService) session(conn net.Conn) {
 		}
 		reply, last := strings.CutSuffix(reply, "!")
 		if reply == "?" {
-			conn.SetReadDeadline(time.Now().Add(patience))
+			conn.SetReadDeadline(time.Now().Add(Patience))
 			io.Copy(io.Discard, r)
 			return
 		}

@@ -47,7 +47,7 @@ func awaitListener(address string) error {
 }
 
 func await(what string, match func(row [][]byte) bool) error {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		table, err := os.ReadFile("/proc/net/tcp")
 		if err != nil {
 			return err

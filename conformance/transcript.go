@@ -16,6 +16,8 @@ import (
 //	                                    its certificate, site/tls/known.pem; or none
 //	site strict                         if there is more than the site's main.cf,
 //	                                    where: site/variants/strict.cf
+//	with main.cf                        package diff only: settings, tables and
+//	| recipient_delimiter = +           zone of this dialogue alone
 //
 //	S: 220 mx.example.com ESMTP Postfix
 //	C: EHLO client.test                 one line; CR and LF go without saying
@@ -48,6 +50,7 @@ type Transcript struct {
 	Port    int
 	Site    string // empty: the site as it is
 	Cert    string // empty: plaintext; a certificate's name or "none"
+	With    []File // what package diff adds to its site
 	Steps   []Step
 	Log     []string
 	Files   []File
@@ -145,6 +148,9 @@ func addLine(files []File, line string) error {
 	if !ok {
 		return fmt.Errorf("a line of a message begins with %q, not as in %q", "| ", line)
 	}
+	if len(files) == 0 {
+		return fmt.Errorf("%q belongs to no file", line)
+	}
 	last := &files[len(files)-1]
 	last.Lines = append(last.Lines, text)
 	return nil
@@ -153,6 +159,9 @@ func addLine(files []File, line string) error {
 func (p *parser) dialogue(line string) (err error) {
 	mark, rest, _ := strings.Cut(line, " ")
 	t := p.t
+	if mark[:min(len(mark), 1)] == "|" {
+		return addLine(t.With, line)
+	}
 	switch mark {
 	case "":
 	case "#":
@@ -163,6 +172,8 @@ func (p *parser) dialogue(line string) (err error) {
 		t.Site = rest
 	case "certificate":
 		t.Cert = rest
+	case "with":
+		t.With = append(t.With, File{Label: rest})
 	case "port":
 		t.Port, err = strconv.Atoi(rest)
 	case "S!":
@@ -202,6 +213,10 @@ func (t *Transcript) Format() []byte {
 	if t.Site != "" {
 		fmt.Fprintf(&b, "site %s\n", t.Site)
 	}
+	for _, f := range t.With {
+		b.WriteString("with " + f.Label + "\n")
+		formatLines(&b, f.Lines)
+	}
 	b.WriteString("\n")
 	for _, s := range t.Steps {
 		b.WriteString(s.format())
@@ -224,12 +239,16 @@ func (t *Transcript) Format() []byte {
 func formatFiles(b *bytes.Buffer, section string, files []File) {
 	for _, f := range files {
 		fmt.Fprintf(b, "-- %s %s\n", section, f.Label)
-		for _, l := range f.Lines {
-			if l == "" {
-				b.WriteString("|\n")
-			} else {
-				b.WriteString("| " + l + "\n")
-			}
+		formatLines(b, f.Lines)
+	}
+}
+
+func formatLines(b *bytes.Buffer, lines []string) {
+	for _, l := range lines {
+		if l == "" {
+			b.WriteString("|\n")
+		} else {
+			b.WriteString("| " + l + "\n")
 		}
 	}
 }

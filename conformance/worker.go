@@ -138,7 +138,7 @@ func (w *worker) dialogue(r request) (reply, error) {
 	}
 	w.last = r.Name
 	begun := time.Now()
-	said, err := play(script)
+	said, err := Play(script, Patience)
 	if err != nil {
 		log, _ := w.log.next()
 		return reply{}, fmt.Errorf("%w; said so far:\n%s", err, (&Transcript{Steps: said, Log: log}).Format())

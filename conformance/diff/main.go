@@ -1,0 +1,203 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"sekisho/conformance"
+	"sekisho/conformance/sandbox"
+)
+
+func main() {
+	if role := sandbox.Role(); role != "" {
+		if err := work(role); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	seed := flag.Int64("seed", 1, "the first world's `seed`")
+	count := flag.Int("n", 2400, "how many dialogues")
+	keepIn := flag.String("keep", "", "`directory` to keep small transcripts of differences in")
+	record := flag.Bool("record", false, "play the kept transcripts named to Postfix and write down what it does")
+	flag.Parse()
+	if *record {
+		if err := recordAll(flag.Args()); err != nil {
+			fmt.Fprintln(os.Stderr, "diff:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(*seed, *count, *keepIn); err != nil {
+		fmt.Fprintln(os.Stderr, "diff:", err)
+		os.Exit(1)
+	}
+}
+
+func run(seed int64, count int, keepIn string) error {
+	dir, err := os.MkdirTemp("", "diff")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary, err := build(dir)
+	if err != nil {
+		return err
+	}
+	r := &runner{binary: binary, begun: time.Now(), keepIn: keepIn, kinds: map[string]int{}}
+	for ; r.done < count; seed++ {
+		if err := r.world(seed, count-r.done); err != nil {
+			return fmt.Errorf("seed %d: %w", seed, err)
+		}
+	}
+	if r.differ > 0 {
+		return fmt.Errorf("%d of %d dialogues differ", r.differ, r.done)
+	}
+	return nil
+}
+
+const (
+	services   = 60
+	talksEach  = 40
+	sideBySide = 10
+)
+
+type runner struct {
+	binary       string
+	begun        time.Time
+	done, differ int
+	keepIn       string
+	kinds        map[string]int // of differences
+}
+
+func (r *runner) world(seed int64, limit int) error {
+	w := makeWorld(seed, min(services, (limit+talksEach-1)/talksEach), min(limit, talksEach))
+	p, err := start(w, r.binary)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	for first := 0; first < len(w.Services); first += sideBySide {
+		talks := map[int][]talk{}
+		for n := first; n < min(first+sideBySide, len(w.Services)); n++ {
+			talks[n] = w.Services[n].Talks
+		}
+		got, err := p.play(talks)
+		if err != nil {
+			return err
+		}
+		for _, n := range slices.Sorted(mapsKeys(got)) {
+			r.compare(w, n, got[n], seed)
+		}
+		fmt.Printf("seed %d: %d dialogues, %.1f/s, %d differ\n", seed, r.done, float64(r.done)/time.Since(r.begun).Seconds(), r.differ)
+	}
+	return nil
+}
+
+func mapsKeys[V any](m map[int]V) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func (r *runner) compare(w *world, n int, all []played, seed int64) {
+	theirs, ours := memory{}, memory{}
+	for i, p := range all {
+		r.done++
+		want, got := lines(p.postfix, theirs), lines(p.sekisho, ours)
+		if w.Services[n].Verbose {
+			want, got = undebugged(want), undebugged(got)
+		}
+		if slices.Equal(want, got) {
+			continue
+		}
+		r.differ++
+		kind := differenceKind(want, got)
+		if r.kinds[kind]++; r.kinds[kind] > 1 {
+			continue
+		}
+		if r.keepIn != "" {
+			r.shrink(w, n, i, kind)
+		}
+		fmt.Printf("---- seed %d service %d dialogue %d\n", seed, n, i)
+		for _, s := range w.Services[n].Settings {
+			fmt.Println("  " + s.text())
+		}
+		same := 0
+		for same < len(want) && same < len(got) && want[same] == got[same] {
+			same++
+		}
+		for _, l := range want[:same] {
+			fmt.Println(" ", l)
+		}
+		for _, l := range want[same:] {
+			fmt.Println("-", l)
+		}
+		for _, l := range got[same:] {
+			fmt.Println("+", l)
+		}
+	}
+}
+
+// shrink makes a difference small and keeps it.
+func (r *runner) shrink(w *world, n, i int, kind string) {
+	s := &shrinker{binary: r.binary, kind: kind, say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) }}
+	c, p, again := s.shrink(sample{w.Main, w.Zone, w.Files, w.Services[n].Settings, w.Services[n].Talks[:i+1]})
+	if !again {
+		fmt.Printf("not seen again:\n%s\n", kind)
+		return
+	}
+	path, err := keep(r.keepIn, "made up", c, p.postfix)
+	fmt.Printf("%s (%d dialogues before) %v\n%s\n", path, len(c.Talks)-1, err, kind)
+}
+
+// recordAll plays kept transcripts to Postfix, writes down what it does, and
+// says where Sekisho does not.
+func recordAll(paths []string) error {
+	dir, err := os.MkdirTemp("", "diff")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary, err := build(dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if err := record(path, binary); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func record(path, binary string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	t, err := conformance.Parse(path, text)
+	if err != nil {
+		return err
+	}
+	c, err := sampleOf(t)
+	if err != nil {
+		return err
+	}
+	s := &shrinker{binary: binary}
+	p, err := s.play([]sample{c})
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if kind := differenceKind(lines(p[0].postfix, memory{}), lines(p[0].sekisho, memory{})); kind != "" {
+		fmt.Printf("%s: Sekisho differs\n%s\n", path, kind)
+	}
+	return os.WriteFile(path, transcript("", t.About, c, p[0].postfix).Format(), 0o644)
+}
