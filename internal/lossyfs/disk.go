@@ -3,6 +3,7 @@ package lossyfs
 import (
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -10,9 +11,18 @@ const sector = 512
 
 // Disk is the medium. It may be mounted once at a time.
 type Disk struct {
-	mu   sync.Mutex
-	root *object
-	last uint64 // number of the last object
+	mu     sync.Mutex
+	root   *object
+	last   uint64        // number of the last object
+	refuse syscall.Errno // of every change
+}
+
+// Refuse lets every change and every sync fail with an error, such as EROFS,
+// until it is called with 0.
+func (d *Disk) Refuse(why syscall.Errno) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refuse = why
 }
 
 // object is a file or a directory.

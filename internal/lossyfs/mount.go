@@ -115,6 +115,9 @@ func (n *node) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sy
 // Setattr changes length, mode and time.
 func (n *node) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return n.disk.refuse
+	}
 	if size, ok := in.GetSize(); ok {
 		n.o.truncate(int64(size))
 	}
@@ -131,6 +134,9 @@ func (n *node) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn, o
 // Mkdir makes a directory.
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return nil, n.disk.refuse
+	}
 	if n.o.names[name] != nil {
 		return nil, syscall.EEXIST
 	}
@@ -142,6 +148,9 @@ func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.En
 // Create makes and opens a file.
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return nil, nil, 0, n.disk.refuse
+	}
 	o := n.o.names[name]
 	if o != nil && flags&syscall.O_EXCL != 0 {
 		return nil, nil, 0, syscall.EEXIST
@@ -170,6 +179,9 @@ func (n *node) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) 
 // Write writes.
 func (n *node) Write(_ context.Context, _ fs.FileHandle, p []byte, off int64) (uint32, syscall.Errno) {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return 0, n.disk.refuse
+	}
 	n.o.write(p, off)
 	return uint32(len(p)), 0
 }
@@ -177,6 +189,9 @@ func (n *node) Write(_ context.Context, _ fs.FileHandle, p []byte, off int64) (u
 // Fsync makes a file or a directory durable.
 func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return n.disk.refuse
+	}
 	n.o.sync()
 	return 0
 }
@@ -184,6 +199,9 @@ func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 // Allocate makes a file longer.
 func (n *node) Allocate(_ context.Context, _ fs.FileHandle, off, size uint64, mode uint32) syscall.Errno {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return n.disk.refuse
+	}
 	if mode != 0 {
 		return syscall.EOPNOTSUPP
 	}
@@ -196,6 +214,9 @@ func (n *node) Allocate(_ context.Context, _ fs.FileHandle, off, size uint64, mo
 // Rename gives another name.
 func (n *node) Rename(_ context.Context, name string, parent fs.InodeEmbedder, to string, flags uint32) syscall.Errno {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return n.disk.refuse
+	}
 	target := parent.(*node).o
 	switch {
 	case n.o.names[name] == nil:
@@ -214,6 +235,9 @@ func (n *node) Rename(_ context.Context, name string, parent fs.InodeEmbedder, t
 // Unlink takes a name away.
 func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return n.disk.refuse
+	}
 	if n.o.names[name] == nil {
 		return syscall.ENOENT
 	}
@@ -224,6 +248,9 @@ func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 // Rmdir removes an empty directory.
 func (n *node) Rmdir(_ context.Context, name string) syscall.Errno {
 	defer n.lock()()
+	if n.disk.refuse != 0 {
+		return n.disk.refuse
+	}
 	o := n.o.names[name]
 	switch {
 	case o == nil:
