@@ -17,7 +17,7 @@ import (
 	"sekisho/internal/lossyfs"
 )
 
-// lossesEnv is how often power is lost, default 20.
+// lossesEnv is how often power is lost, default 10.
 const lossesEnv = "SEKISHO_POWER_LOSSES"
 
 // lookChild prints what is in the spool and takes it out.
@@ -145,7 +145,7 @@ func (r said) look(t *testing.T, dir string) (o outcome) {
 // acknowledged is there afterwards, whole. It may be there again though it was
 // delivered.
 func TestPowerLoss(t *testing.T) {
-	losses := times(t, lossesEnv, 20)
+	losses := times(t, lossesEnv, 10)
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
 	d := lossyfs.NewDisk()
