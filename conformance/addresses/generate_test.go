@@ -14,6 +14,7 @@ import (
 type generator struct {
 	*rand.Rand
 	tables map[string]string // files made so far
+	asked  bool              // daemons of Postfix ask trivial-rewrite, too
 }
 
 func (g *generator) pick(pool ...string) string { return pool[g.Intn(len(pool))] }
@@ -169,6 +170,16 @@ func (g *generator) transport() string {
 		"discard:", "relay:"+g.nexthop(), "virtual", "error:no place", "local:$myhostname")
 }
 
+// wholeTransport is a transport where there is none to fall back on. Daemons that
+// ask about addresses wait until there is one: they must not get none.
+func (g *generator) wholeTransport() string {
+	for {
+		if t := g.transport(); !g.asked || !strings.HasPrefix(t, ":") {
+			return t
+		}
+	}
+}
+
 // names is a match list of domains.
 func (g *generator) names(some ...string) string {
 	var items []string
@@ -216,12 +227,12 @@ func rewriteParams(g *generator) []string {
 			return "sender_dependent_relayhost_maps = " + g.maps(g.addressKey, func() string { return g.pick(g.nexthop(), "DUNNO", "dunno") })
 		}},
 		{4, func() string {
-			return "sender_dependent_default_transport_maps = " + g.maps(g.addressKey, func() string { return g.pick(g.transport(), "DUNNO") })
+			return "sender_dependent_default_transport_maps = " + g.maps(g.addressKey, func() string { return g.pick(g.wholeTransport(), "DUNNO") })
 		}},
-		{4, func() string { return "default_transport = " + g.transport() }},
-		{4, func() string { return "local_transport = " + g.transport() }},
-		{4, func() string { return "virtual_transport = " + g.transport() }},
-		{4, func() string { return "relay_transport = " + g.transport() }},
+		{4, func() string { return "default_transport = " + g.wholeTransport() }},
+		{4, func() string { return "local_transport = " + g.wholeTransport() }},
+		{4, func() string { return "virtual_transport = " + g.wholeTransport() }},
+		{4, func() string { return "relay_transport = " + g.wholeTransport() }},
 		{3, func() string { return "allow_percent_hack = no" }},
 		{3, func() string { return "swap_bangpath = no" }},
 		{4, func() string { return "append_at_myorigin = no" }},
@@ -257,7 +268,6 @@ func rewriteParams(g *generator) []string {
 
 // files is a configuration directory with n rewrite services.
 func (g *generator) files(n int, params func(*generator) []string) map[string]string {
-	g.tables = map[string]string{}
 	var b strings.Builder
 	b.WriteString(masterCF)
 	for i := range n {

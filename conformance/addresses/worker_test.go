@@ -34,11 +34,13 @@ type request struct {
 	Service   string
 	Questions []question
 	Messages  []message
+	Pairs     []pair
 }
 
 type reply struct {
 	Answers [][]attr
 	Queued  []queued
+	Replies []octets
 }
 
 type worker struct {
@@ -56,6 +58,10 @@ func (w *worker) handle(r request) (reply, error) {
 	if len(r.Questions) > 0 {
 		rep.Answers, err = ask("/var/spool/postfix/private/"+r.Service, r.Questions)
 	}
+	if len(r.Pairs) > 0 {
+		port, _ := strconv.Atoi(r.Service)
+		rep.Replies, err = talk(port, r.Pairs)
+	}
 	for _, m := range r.Messages {
 		if err != nil {
 			break
@@ -69,6 +75,9 @@ func (w *worker) handle(r request) (reply, error) {
 		}
 		rep.Queued = append(rep.Queued, q)
 	}
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, w.logged())
+	}
 	return rep, err
 }
 
@@ -77,7 +86,7 @@ func (w *worker) logged() string {
 	log, _ := os.ReadFile("/var/log/mail.log")
 	since := w.seen
 	w.seen = len(log)
-	return string(log[since:])
+	return string(log[max(since, len(log)-2000):])
 }
 
 // start runs Postfix with empty directories of its own.

@@ -118,6 +118,7 @@ func (r *run) resolve(addr, class string) rewrite.Resolved {
 	if class == classSender {
 		from = r.rcptTo()
 	}
+	from = r.p.resolver.Rewrite(from)
 	for i := range r.resolved {
 		if r.resolved[i].addr == addr && r.resolved[i].from == from {
 			return r.resolved[i].Resolved

@@ -3,7 +3,6 @@ package restrict
 import (
 	"strings"
 
-	"sekisho/internal/mail"
 	"sekisho/internal/rewrite"
 )
 
@@ -141,9 +140,10 @@ func (r *run) unknownUser(addr, class string, res rewrite.Resolved) status {
 	return r.reject(ClassBounce, code, unlistedStatus(class, "5.1.1"), refusal(addr, class, text))
 }
 
-// localExempt names the local addresses that exist without being in a table.
+// localExempt names the local addresses that exist without being in a table:
+// what stands before the first "@" counts, as in Postfix.
 func (r *run) localExempt(addr string) bool {
-	local, _, _ := mail.SplitAddress(addr)
+	local, _, _ := strings.Cut(addr, "@")
 	for _, n := range []string{r.p.set.doubleBounceSender, "postmaster", "mailer-daemon"} {
 		if strings.EqualFold(local, n) {
 			return true
