@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"strings"
 
 	"sekisho/internal/config"
+	"sekisho/internal/tlsconf"
 )
 
 // tlsSettings are the parameters of TLS.
@@ -64,71 +64,13 @@ func (r *settingsReader) tls() tlsSettings {
 	return t
 }
 
-// versions are the protocols by Postfix's names, oldest first. SSLv2 and SSLv3
-// exist only to be excluded.
-var versions = []struct {
-	name string
-	id   uint16
-}{
-	{"SSLv2", 0}, {"SSLv3", 0}, {"TLSv1", tls.VersionTLS10}, {"TLSv1.1", tls.VersionTLS11},
-	{"TLSv1.2", tls.VersionTLS12}, {"TLSv1.3", tls.VersionTLS13},
-}
-
-// protocols reads a protocol list: ">=TLSv1.2, <=TLSv1.3", "!TLSv1" or names.
+// protocols reads a protocol list.
 func (r *settingsReader) protocols(param string) (lowest, highest uint16) {
-	allowed := make([]bool, len(versions))
-	named := false
-	for _, w := range strings.FieldsFunc(r.cfg.Str(param), func(c rune) bool { return strings.ContainsRune(", :\t\r\n", c) }) {
-		named = named || strings.IndexByte("!<>", w[0]) < 0
-	}
-	for i := range allowed {
-		allowed[i] = !named
-	}
-	for _, w := range strings.FieldsFunc(r.cfg.Str(param), func(c rune) bool { return strings.ContainsRune(", :\t\r\n", c) }) {
-		if !allow(allowed, w) {
-			r.fail(param, "unknown TLS protocol in %q", w)
-		}
-	}
-	for i, v := range versions {
-		if allowed[i] && v.id != 0 {
-			if lowest == 0 {
-				lowest = v.id
-			}
-			highest = v.id
-		}
-	}
-	if lowest == 0 {
-		r.fail(param, "no TLS protocol is left in %q", r.cfg.Str(param))
+	lowest, highest, err := tlsconf.Protocols(r.cfg.Str(param))
+	if err != nil {
+		r.fail(param, "%v", err)
 	}
 	return lowest, highest
-}
-
-// allow applies one element of a protocol list.
-func allow(allowed []bool, word string) bool {
-	name := strings.TrimLeft(word, "!<>=")
-	at := -1
-	for i, v := range versions {
-		if strings.EqualFold(v.name, name) {
-			at = i
-		}
-	}
-	op := word[:len(word)-len(name)]
-	if at < 0 {
-		return false
-	}
-	switch op {
-	case "":
-		allowed[at] = true
-	case "!":
-		allowed[at] = false
-	case ">=":
-		clear(allowed[:at])
-	case "<=":
-		clear(allowed[at+1:])
-	default:
-		return false
-	}
-	return true
 }
 
 // tlsServer is the TLS side of a Server.
@@ -188,7 +130,7 @@ func suites() []uint16 {
 // of the cert and key files.
 func loadCertificates(cfg *config.Config) ([]tls.Certificate, error) {
 	if files := cfg.Strings("smtpd_tls_chain_files"); len(files) > 0 {
-		certs, err := loadChains(files)
+		certs, err := tlsconf.Chains(files)
 		if err != nil {
 			return nil, fmt.Errorf("%s: smtpd_tls_chain_files: %w", cfg.Pos("smtpd_tls_chain_files"), err)
 		}
@@ -209,55 +151,6 @@ func loadCertificates(cfg *config.Config) ([]tls.Certificate, error) {
 			return nil, fmt.Errorf("%s: %s: cannot use certificate %s with key %s: %w", cfg.Pos(p[0]), p[0], cert, key, err)
 		}
 		out = append(out, c)
-	}
-	return out, nil
-}
-
-func loadChains(files []string) ([]tls.Certificate, error) {
-	var all []byte
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			return nil, err
-		}
-		all = append(append(all, b...), '\n')
-	}
-	return parseChains(all)
-}
-
-// parseChains reads keys, each followed by its chain of certificates.
-func parseChains(data []byte) ([]tls.Certificate, error) {
-	var out []tls.Certificate
-	var key, chain []byte
-	finish := func() error {
-		if key == nil && chain == nil {
-			return nil
-		}
-		c, err := tls.X509KeyPair(chain, key)
-		out = append(out, c)
-		key, chain = nil, nil
-		return err
-	}
-	for {
-		block, rest := pem.Decode(data)
-		if block == nil {
-			break
-		}
-		data = rest
-		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			if err := finish(); err != nil {
-				return nil, err
-			}
-			key = pem.EncodeToMemory(block)
-		} else if block.Type == "CERTIFICATE" {
-			chain = append(chain, pem.EncodeToMemory(block)...)
-		}
-	}
-	if err := finish(); err != nil {
-		return nil, err
-	}
-	if len(out) == 0 {
-		return nil, errors.New("no key and certificate found")
 	}
 	return out, nil
 }
@@ -326,11 +219,11 @@ func sniValue(v string) (*tls.Certificate, error) {
 	var certs []tls.Certificate
 	var err error
 	if strings.HasPrefix(v, "/") {
-		certs, err = loadChains(strings.FieldsFunc(v, func(c rune) bool { return strings.ContainsRune(", \t", c) }))
+		certs, err = tlsconf.Chains(strings.FieldsFunc(v, func(c rune) bool { return strings.ContainsRune(", \t", c) }))
 	} else {
 		var raw []byte
 		if raw, err = base64.StdEncoding.DecodeString(v); err == nil {
-			certs, err = parseChains(raw)
+			certs, err = tlsconf.ParseChains(raw)
 		}
 	}
 	if err != nil {

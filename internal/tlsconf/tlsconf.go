@@ -158,10 +158,12 @@ func Chains(files []string) ([]tls.Certificate, error) {
 		}
 		all = append(append(all, b...), '\n')
 	}
-	return parseChains(all)
+	return ParseChains(all)
 }
 
-func parseChains(data []byte) ([]tls.Certificate, error) {
+// ParseChains reads private keys, each followed by its chain of certificates, in
+// PEM.
+func ParseChains(data []byte) ([]tls.Certificate, error) {
 	var out []tls.Certificate
 	var key, chain []byte
 	finish := func() error {
