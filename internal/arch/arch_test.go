@@ -20,7 +20,7 @@ import (
 var layers = [][]string{
 	{"internal/wire", "internal/clock", "internal/safefile", "internal/maillog", "internal/tlsinfo", "internal/tlsconf", "internal/dane"},
 	{"internal/config", "internal/mail", "internal/tok822", "internal/mimestate"},
-	{"internal/dns", "internal/zone", "internal/evidence", "internal/sqldb", "internal/table/...", "internal/directory/...", "internal/sasl/..."},
+	{"internal/dns", "internal/zone", "internal/mtasts", "internal/tlsrpt", "internal/evidence", "internal/sqldb", "internal/table/...", "internal/directory/...", "internal/sasl/..."},
 	{"internal/matchlist", "internal/dnsfilter", "internal/rewrite", "internal/restrict", "internal/policyd", "internal/explain", "internal/site", "internal/check", "internal/anvil", "internal/verify"},
 	{"internal/queue/...", "internal/cleanup", "internal/deliver/...", "internal/bounce", "internal/qmgr"},
 	{"internal/smtpd"},

@@ -21,7 +21,10 @@ type Envelope struct {
 	Size     int64  `json:"size"`            // bytes of content as stored, line ends counted as one
 
 	Filter string `json:"filter,omitempty"` // transport:nexthop of content_filter or FILTER; empty: none
-	Hold   bool   `json:"hold,omitempty"`   // waits in the queue until released
+	// RequireTLS: the sender wants no hop without TLS (REQUIRETLS, RFC 8689).
+	RequireTLS bool `json:"reqtls,omitempty"`
+
+	Hold bool `json:"hold,omitempty"` // waits in the queue until released
 
 	// Probe: no message but a question of address verification. Nobody gets it,
 	// and nobody is ever told that it was not delivered.

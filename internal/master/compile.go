@@ -85,6 +85,7 @@ type builder struct {
 	world   *evidence.World
 	dns     *dns.Resolver
 	cleaner *cleanup.Cleaner
+	tls     tlsKnowledge
 	post    func(ctx context.Context, env mail.Envelope, write func(id string, w io.Writer) error) error
 	errs    []error
 
@@ -169,6 +170,7 @@ func (b *builder) mail() {
 	p := &poster{cleaner: own, queue: b.shared.queue, world: b.world}
 	b.post = p.post
 	b.verifier = b.newVerifier()
+	b.tls = b.knowledge()
 	b.manager = b.newManager()
 }
 

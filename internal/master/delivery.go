@@ -76,7 +76,7 @@ func (b *builder) client(lmtp bool, e config.Service, cfg *config.Config, log *s
 	}
 	a := &smtp.Agent{
 		Settings: settings, Name: e.Name, Flags: flags, Chroot: e.Chroot == "y", World: b.world, Resolver: b.site.Resolver,
-		OwnAddresses: b.site.Own, Clock: b.shared.clock, Log: log,
+		OwnAddresses: b.site.Own, STS: b.tls.sts, STSRoots: b.tls.roots, Reports: b.tls.reports, Clock: b.shared.clock, Log: log,
 	}
 	b.closers = append(b.closers, a.Close)
 	return a, nil

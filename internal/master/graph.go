@@ -27,6 +27,7 @@ type shared struct {
 	probed  *verify.Cache
 	anvil   *anvil.Anvil
 	guesses *penalty.Ledger
+	web     web
 	graphs  sync.WaitGroup // graphs that are in use
 }
 
@@ -41,6 +42,7 @@ func (s *shared) idle() <-chan struct{} {
 }
 
 func (s *shared) close() error {
+	s.web.close()
 	return errors.Join(s.probed.Close(), s.control.Close(), s.queue.Close())
 }
 

@@ -24,6 +24,7 @@ const (
 	noVERP
 	noSMTPUTF8
 	noChunking
+	noRequireTLS
 	silentDiscard
 )
 
@@ -35,7 +36,8 @@ var discardWords = []struct {
 	{"8BITMIME", no8BITMIME}, {"AUTH", noAUTH}, {"ETRN", noETRN}, {"PIPELINING", noPipelining},
 	{"SIZE", noSIZE}, {"VERP", noVERP}, {"VRFY", noVRFY}, {"XCLIENT", noXCLIENT},
 	{"XFORWARD", noXFORWARD}, {"STARTTLS", noStartTLS}, {"ENHANCEDSTATUSCODES", noStatusCodes},
-	{"DSN", noDSN}, {"EHLO_MASK_SMTPUTF8", noSMTPUTF8}, {"SMTPUTF8", noSMTPUTF8}, {"CHUNKING", noChunking}, {"SILENT-DISCARD", silentDiscard},
+	{"DSN", noDSN}, {"EHLO_MASK_SMTPUTF8", noSMTPUTF8}, {"SMTPUTF8", noSMTPUTF8}, {"CHUNKING", noChunking},
+	{"REQUIRETLS", noRequireTLS}, {"SILENT-DISCARD", silentDiscard},
 }
 
 // parseDiscard reads a list of keywords. Those nobody knows are not announced
@@ -114,6 +116,7 @@ func (s *session) features() []string {
 	offer(noDSN, true, "DSN")
 	offer(noSMTPUTF8, s.set.smtputf8, "SMTPUTF8")
 	offer(noChunking, true, "CHUNKING")
+	offer(noRequireTLS, s.takesRequireTLS(), "REQUIRETLS")
 	return out
 }
 

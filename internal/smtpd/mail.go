@@ -17,12 +17,13 @@ var (
 
 // mailParams are the parameters of a MAIL command.
 type mailParams struct {
-	body     string // "", 7BIT, 8BITMIME
-	ret      string
-	envID    string
-	hasEnvID bool
-	smtputf8 bool
-	verp     bool
+	body       string // "", 7BIT, 8BITMIME
+	ret        string
+	envID      string
+	hasEnvID   bool
+	smtputf8   bool
+	requireTLS bool // REQUIRETLS
+	verp       bool
 }
 
 // mail begins a transaction.
@@ -95,6 +96,12 @@ func isASCII(s string) bool {
 	return true
 }
 
+// takesRequireTLS reports whether a sender may ask for TLS all the way (RFC
+// 8689).
+func (s *session) takesRequireTLS() bool {
+	return s.set.requireTLS && s.tls != nil && s.discard&noRequireTLS == 0
+}
+
 // mailParam reads one parameter of MAIL.
 func (s *session) mailParam(p *mailParams, arg string) mail.Reply {
 	name, value, has := strings.Cut(arg, "=")
@@ -110,6 +117,8 @@ func (s *session) mailParam(p *mailParams, arg string) mail.Reply {
 	case name == "SIZE=":
 		return s.setSize(value)
 	case name == "SMTPUTF8" && s.utf8On():
+	case name == "REQUIRETLS" && s.takesRequireTLS():
+		p.requireTLS = true
 	case name == "AUTH=":
 		return s.mailAuth(value)
 	case (name == "XVERP" || name == "XVERP=") && s.discard&noVERP == 0 && s.matchHost(s.set.lists.verp):

@@ -20,6 +20,7 @@ type settings struct {
 	disableVRFY, peernameLookup, logPort     bool
 	logInternal                              bool
 	smtputf8, strictSMTPUTF8, softBounce     bool
+	requireTLS                               bool // requiretls_enable
 	delayReject, delayOpen                   bool
 	protocols                                protocols
 	messageSizeLimit, queueMinfree           int64
@@ -122,6 +123,7 @@ func readSettings(cfg *config.Config, w rewrite.World) (*settings, error) {
 		logPort:          cfg.Bool("smtpd_client_port_logging"),
 		logInternal:      cfg.Str("info_log_address_format") == "internal",
 		smtputf8:         cfg.Bool("smtputf8_enable"),
+		requireTLS:       cfg.Bool("requiretls_enable"),
 		strictSMTPUTF8:   cfg.Bool("strict_smtputf8"),
 		softBounce:       cfg.Bool("soft_bounce"),
 		delayReject:      cfg.Bool("smtpd_delay_reject"),

@@ -95,7 +95,7 @@ func (s *session) envelope() mail.Envelope {
 	f, p := &s.facts, &s.tr.params
 	return mail.Envelope{
 		QueueID: f.QueueID, Arrived: s.tr.arrived, Sender: f.Sender, Recipients: s.tr.recipients,
-		Ret: p.ret, EnvID: p.envID, SMTPUTF8: p.smtputf8, Body: p.body,
+		Ret: p.ret, EnvID: p.envID, SMTPUTF8: p.smtputf8, Body: p.body, RequireTLS: p.requireTLS,
 		Client: mail.Client{
 			Name: f.ClientName, Address: f.ClientAddress, Port: f.ClientPort, ReverseName: f.ReverseClientName,
 			Helo: f.HeloName, Protocol: f.ProtocolName,

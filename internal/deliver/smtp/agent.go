@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"sekisho/internal/clock"
 	"sekisho/internal/deliver"
 	"sekisho/internal/evidence"
+	"sekisho/internal/mtasts"
 	"sekisho/internal/rewrite"
 )
 
@@ -28,6 +30,12 @@ type Agent struct {
 	// Resolver knows the site's addresses, for smtp_generic_maps and for passwords
 	// by sender.
 	Resolver *rewrite.Resolver
+	// STS knows the policies that domains have on the web, whose hosts' certificates
+	// STSRoots have signed; nil: they are not asked for. Reports takes the results of
+	// TLS sessions; nil: nobody does.
+	STS      *mtasts.Cache
+	STSRoots *x509.CertPool
+	Reports  Reporter
 	// OwnAddresses are those of inet_interfaces and proxy_interfaces: mail that
 	// would go there loops.
 	OwnAddresses []string
@@ -49,6 +57,7 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Resul
 		a.Log.Warn(fmt.Sprintf("%s: %v", r.QueueID, err))
 		return r.Defer("4.3.0", "none", "local data error")
 	}
+	d.tlsNotRequired = d.saysNotRequired()
 	dest := strings.ToLower(r.Nexthop)
 	d.loadOnDemand, d.storeOnDemand = a.pool.begin(dest, a.Clock.Now())
 	defer func() { a.pool.end(dest, a.Clock.Now(), r.More != nil && r.More()) }()
@@ -127,7 +136,9 @@ type delivery struct {
 
 	addresses map[string]string // what smtp_generic_maps makes of those of the envelope
 
-	tlsNotRequired bool // the message has "TLS-Required: no"
+	requireTLS     requireTLS
+	reportTo       string // TLSRPT record of the domain; empty: no reports
+	tlsNotRequired bool   // the message has "TLS-Required: no"
 
 	utf8 *bool // the message needs SMTPUTF8; nil: not looked yet
 }
@@ -152,6 +163,8 @@ func (d *delivery) trySite(ctx context.Context, site string, first bool) {
 		return
 	}
 	d.site, d.domain = site, domain
+	d.requireTLS = d.requiresTLS(domain)
+	d.beginReports(ctx, domain)
 	if port == 465 && !d.a.WrapperMode {
 		name := params{lmtp: d.a.LMTP}.name
 		d.a.Log.Info(fmt.Sprintf("SMTPS wrappermode (TCP port 465) requires setting \"%s = yes\", and \"%s = encrypt\" (or stronger)",

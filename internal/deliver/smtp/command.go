@@ -22,11 +22,14 @@ func (t *dialogue) mailCommand() string {
 	if s.features.dsn && env.EnvID != "" {
 		b.WriteString(" ENVID=" + env.EnvID)
 	}
-	if s.features.dsn && env.Ret != "" {
-		b.WriteString(" RET=" + env.Ret)
+	if ret := s.ret(); s.features.dsn && ret != "" {
+		b.WriteString(" RET=" + ret)
 	}
 	if s.features.utf8 && env.SMTPUTF8 {
 		b.WriteString(" SMTPUTF8")
+	}
+	if s.d.requireTLS > requireTLSOff && s.features.requireTLS {
+		b.WriteString(" REQUIRETLS")
 	}
 	if s.d.a.SASL != nil && s.d.a.SASL.DummyAuth && s.features.auth {
 		b.WriteString(" AUTH=<>")

@@ -9,6 +9,10 @@
 // starttls.go, login.go, transfer.go (the transaction), command.go (its commands),
 // content.go and filter.go (the message, and what changes on its way out).
 //
+// What TLS has to be is decided in tlspolicy.go, dane.go and requiretls.go, judged
+// in verify.go, and told in report.go.
+//
 // RFC 5321, RFC 1870, RFC 2033, RFC 2920,
-// RFC 3207, RFC 3461, RFC 6152, RFC 6531, RFC 7505.
+// RFC 3207, RFC 3461, RFC 6152, RFC 6531, RFC 7505,
+// RFC 7672 (DANE), RFC 8461 (MTA-STS), RFC 8689 (REQUIRETLS).
 package smtp

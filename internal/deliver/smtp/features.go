@@ -11,6 +11,7 @@ import (
 type features struct {
 	esmtp                                           bool
 	pipelining, eightBit, size, dsn, utf8, startTLS bool
+	requireTLS                                      bool
 	auth                                            bool     // and we may log in
 	mechanisms                                      []string // of AUTH, those that may be used
 	xforward                                        []string // attributes
@@ -34,6 +35,9 @@ func (s *session) learn(r reply) bool {
 			continue
 		}
 		if i == 0 {
+			if s.secured == nil {
+				s.greeted = words[0]
+			}
 			if s.isMyself(words[0]) {
 				return false
 			}
@@ -109,6 +113,8 @@ func (s *session) feature(words []string) {
 		f.dsn = true
 	case "SMTPUTF8":
 		f.utf8 = true
+	case "REQUIRETLS":
+		f.requireTLS = s.secured != nil
 	case "AUTH":
 		s.offeredAuth(words[1:])
 	case "XFORWARD":

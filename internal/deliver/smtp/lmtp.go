@@ -18,7 +18,8 @@ func (d *delivery) trySocket(ctx context.Context, path string) {
 		d.a.Log.Warn("unix-domain name too long: " + path)
 		d.why = trouble{dsn: "4.3.5", text: "Server configuration error"}
 	} else {
-		d.site, d.domain = path, path
+		d.site, d.domain = path, d.a.Myhostname
+		d.requireTLS = d.requiresTLS(d.domain)
 		d.policy(path)
 		d.lastSite, d.lastHost = true, true
 		d.tryLocal(ctx, host{name: d.a.Myhostname, addr: path})

@@ -239,13 +239,13 @@ func (a *Agent) cached(domain string) (bool, error) {
 // destKey is what two deliveries must have in common to share a connection that
 // was left for the next hop.
 func (d *delivery) destKey() string {
-	return strings.Join([]string{d.senderKey(), d.r.Nexthop, d.utf8Key()}, "\n")
+	return strings.Join([]string{d.senderKey(), d.r.Nexthop, d.utf8Key(), d.requireTLSKey()}, "\n")
 }
 
 // hostKey is what must be the same for a connection to a host to be used again.
 func (s *session) key() string {
 	d := s.d
-	parts := []string{d.senderKey(), s.host.addr, strconv.Itoa(s.port), s.tls.level.String(), d.utf8Key()}
+	parts := []string{d.senderKey(), s.host.addr, strconv.Itoa(s.port), s.tls.level.String(), d.utf8Key(), d.requireTLSKey()}
 	if s.tls.level.mustMatch() || d.a.SASL != nil {
 		parts = append(parts, d.site, s.host.name)
 	}
@@ -259,6 +259,8 @@ func (d *delivery) senderKey() string {
 	}
 	return ""
 }
+
+func (d *delivery) requireTLSKey() string { return strconv.Itoa(int(d.requireTLS)) }
 
 func (d *delivery) utf8Key() string {
 	if d.needsUTF8() {

@@ -36,6 +36,9 @@ type session struct {
 	broken    bool      // the connection has failed
 	forbidden bool      // TLS has failed: nothing more can be said
 
+	greeted  string // how the host calls itself
+	reported bool   // the result of TLS was reported
+
 	// retryPlain: TLS failed, and without it there may be more success.
 	retryPlain bool
 
@@ -185,7 +188,7 @@ func (s *session) greet() bool {
 }
 
 // ready is what remains when the session is as secure as it will be.
-func (s *session) ready() bool { return s.login() }
+func (s *session) ready() bool { return s.checkRequireTLS() && s.login() }
 
 // banner reads the server's greeting.
 func (s *session) banner() bool {

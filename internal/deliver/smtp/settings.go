@@ -83,14 +83,17 @@ type Settings struct {
 
 	SASL *Login // nil: never log in
 
-	TLS             TLSLevel
-	TLSConfig       *tls.Config // without ServerName
-	TLSLogLevel     int
-	TLSDefaults     TLSDefaults
-	Digest          crypto.Hash // smtp_tls_fingerprint_digest
-	WrapperMode     bool        // TLS from the first byte
-	NoteSTARTTLS    bool        // log who offers TLS to whom we do not want it
-	BlockEarlyReply bool        // give up on servers that answer MAIL before it is sent
+	TLS              TLSLevel
+	TLSConfig        *tls.Config // without ServerName
+	TLSLogLevel      int
+	TLSDefaults      TLSDefaults
+	Digest           crypto.Hash // smtp_tls_fingerprint_digest
+	RequireTLS       bool        // requiretls_enable: heed the sender's REQUIRETLS
+	RequireTLSPolicy []string    // smtp_requiretls_policy: actions and tables of them by destination
+	HeedTLSRequired  bool        // tls_required_enable: "TLS-Required: no" lowers the level
+	WrapperMode      bool        // TLS from the first byte
+	NoteSTARTTLS     bool        // log who offers TLS to whom we do not want it
+	BlockEarlyReply  bool        // give up on servers that answer MAIL before it is sent
 
 	ConnectTimeout, HeloTimeout, StartTLSTimeout time.Duration
 	MailTimeout, RcptTimeout                     time.Duration
@@ -164,18 +167,21 @@ func FromConfig(cfg *config.Config, lmtp bool) (Settings, error) {
 			Header: c.Strings("smtp_header_checks"), MIME: c.Strings("smtp_mime_header_checks"),
 			Nested: c.Strings("smtp_nested_header_checks"), Body: c.Strings("smtp_body_checks"),
 		},
-		HeaderLimit:     c.Int("header_size_limit"),
-		BoundaryLimit:   c.Int("mime_boundary_length_limit"),
-		NestingLimit:    c.Int("mime_nesting_limit"),
-		CacheOnDemand:   c.Bool("smtp_connection_cache_on_demand"),
-		CacheTime:       c.Duration("smtp_connection_cache_time_limit"),
-		ReuseTime:       c.Duration("smtp_connection_reuse_time_limit"),
-		ReuseCount:      c.Int("smtp_connection_reuse_count_limit"),
-		RequestDeadline: c.Bool("smtp_per_request_deadline"),
-		MinDataRate:     c.Int("smtp_min_data_rate"),
-		WrapperMode:     c.Bool("smtp_tls_wrappermode"),
-		NoteSTARTTLS:    c.Bool("smtp_tls_note_starttls_offer"),
-		BlockEarlyReply: c.Bool("smtp_tls_block_early_mail_reply"),
+		HeaderLimit:      c.Int("header_size_limit"),
+		BoundaryLimit:    c.Int("mime_boundary_length_limit"),
+		NestingLimit:     c.Int("mime_nesting_limit"),
+		CacheOnDemand:    c.Bool("smtp_connection_cache_on_demand"),
+		CacheTime:        c.Duration("smtp_connection_cache_time_limit"),
+		ReuseTime:        c.Duration("smtp_connection_reuse_time_limit"),
+		ReuseCount:       c.Int("smtp_connection_reuse_count_limit"),
+		RequestDeadline:  c.Bool("smtp_per_request_deadline"),
+		MinDataRate:      c.Int("smtp_min_data_rate"),
+		RequireTLS:       c.c.Bool("requiretls_enable"),
+		RequireTLSPolicy: c.Strings("smtp_requiretls_policy"),
+		HeedTLSRequired:  c.c.Bool("tls_required_enable"),
+		WrapperMode:      c.Bool("smtp_tls_wrappermode"),
+		NoteSTARTTLS:     c.Bool("smtp_tls_note_starttls_offer"),
+		BlockEarlyReply:  c.Bool("smtp_tls_block_early_mail_reply"),
 	}
 	s.DNS = !c.Bool("disable_dns_lookups") || c.Set("smtp_dns_support_level") && c.Str("smtp_dns_support_level") != "disabled"
 	for _, word := range c.Strings("smtp_host_lookup") {

@@ -51,7 +51,7 @@ func (s *Settings) tlsDefaults(c params) error {
 		ServerName:         c.Str("smtp_tls_servername"),
 		DNSSEC:             c.Str("smtp_dns_support_level") == "dnssec",
 		ForceTLSA:          c.Bool("smtp_tls_force_insecure_host_tlsa_lookup"),
-		EnforceSTSPatterns: true,
+		EnforceSTSPatterns: c.Bool("smtp_tls_enforce_sts_mx_patterns"),
 		ReuseConnections:   c.Bool("smtp_tls_connection_reuse"),
 	}
 	for _, name := range []string{"smtp_tls_protocols", "smtp_tls_mandatory_protocols"} {

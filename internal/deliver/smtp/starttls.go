@@ -10,6 +10,7 @@ import (
 
 	"sekisho/internal/mail"
 	"sekisho/internal/tlsinfo"
+	"sekisho/internal/tlsrpt"
 )
 
 // negotiateTLS turns TLS on where it is offered and wanted.
@@ -26,13 +27,23 @@ func (s *session) negotiateTLS() bool {
 		if r.class() == 2 {
 			return s.startTLS() && s.hello()
 		}
-		if s.tls.level >= TLSEncrypt {
+		s.report(tlsrpt.STARTTLSNotSupported, r.text)
+		if s.d.requireTLS >= requireTLSMay {
+			return s.unfit(trouble{dsn: "5.7.10", text: fmt.Sprintf("Sender requested REQUIRETLS, but host %s refused to start TLS: %s", s.name(), r.text)})
+		}
+		if s.needsTLS() {
 			s.checkCode(r.code)
 			return s.fail(trouble{dsn: r.dsn, mta: s.host.name, diag: r.text,
 				text: fmt.Sprintf("TLS is required, but host %s refused to start TLS: %s", s.name(), r.text)})
 		}
 	}
-	if s.tls.level >= TLSEncrypt {
+	if s.needsTLS() || s.tls.testing {
+		s.report(tlsrpt.STARTTLSNotSupported, "")
+	}
+	if s.d.requireTLS >= requireTLSMay {
+		return s.unfit(trouble{dsn: "5.7.30", text: "Sender requested REQUIRETLS, but TLS service was not offered by host " + s.name()})
+	}
+	if s.needsTLS() {
 		return s.fail(trouble{dsn: "4.7.4",
 			text: "TLS is required, but was not offered by host " + s.name()})
 	}
@@ -70,6 +81,7 @@ func (s *session) startTLS() bool {
 	conn := tls.Client(s.sock, cfg)
 	if err := conn.HandshakeContext(s.ctx); err != nil {
 		s.logHandshake(err)
+		s.report(tlsrpt.ValidationFailure, err.Error())
 		return s.noHandshake()
 	}
 	s.use(conn)
@@ -82,10 +94,45 @@ func (s *session) startTLS() bool {
 	if s.d.a.TLSLogLevel > 0 {
 		s.logTLS(state, j, shown)
 	}
+	s.reportJudgement(state, j)
 	if s.tls.level.mustMatch() && !j.matched {
-		return s.fail(trouble{dsn: "4.7.5", text: "Server certificate not verified"})
+		return s.unmatched(j)
 	}
 	return true
+}
+
+// unmatched settles all recipients that are left: the certificate is not the
+// right one.
+func (s *session) unmatched(j judgement) bool {
+	if s.d.requireTLS == requireTLSHard {
+		what := "trusted"
+		if j.trusted {
+			what = "matching"
+		}
+		return s.unfit(trouble{dsn: "5.7.10", text: fmt.Sprintf("Sender requested REQUIRETLS, but no %s server certificate was found. "+
+			"The last attempted server was %s", what, s.name())})
+	}
+	return s.fail(trouble{dsn: "4.7.5", text: "Server certificate not verified"})
+}
+
+// reportJudgement reports what the certificates are worth; where a policy of
+// MTA-STS is only tested, what they would be worth if it were in force.
+func (s *session) reportJudgement(state tls.ConnectionState, j judgement) {
+	if s.tls.testing {
+		enforced := *s.tls
+		enforced.level = TLSVerify
+		j = (&session{d: s.d, host: s.host, port: s.port, tls: &enforced}).judge(state.PeerCertificates)
+		if !j.matched {
+			s.d.a.Log.Info(j.distrust + " (MTA-STS policy in testing mode)")
+		}
+		s.report(j.failure, "")
+		return
+	}
+	if s.tls.level.mustMatch() {
+		s.report(j.failure, "")
+		return
+	}
+	s.report("", "")
 }
 
 // tlsConfig is what the policy wants of the handshake. The certificate is
@@ -130,7 +177,7 @@ func (s *session) noHandshake() bool {
 // message has waited for a retry already.
 func (s *session) mayRetryPlain() {
 	a := s.d.a
-	if s.tls.level == TLSMay && s.ctx.Err() == nil && !s.hasPassword() && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.MinimalBackoff {
+	if s.tls.level == TLSMay && s.d.requireTLS < requireTLSMay && s.ctx.Err() == nil && !s.hasPassword() && a.Clock.Now().Sub(s.d.r.Envelope.Arrived) >= a.MinimalBackoff {
 		s.retryPlain = true
 		s.d.lastHost = false
 	}

@@ -47,6 +47,7 @@ type tlsPolicy struct {
 	digests    []string       // fingerprints that match
 	tlsa       []dane.Record
 	base       string // name that the TLSA records belong to
+	testing    bool   // a policy of MTA-STS is only tested
 
 	external external // where the policy comes from, if not from here
 }
@@ -69,17 +70,27 @@ var badPolicy = trouble{dsn: "4.7.5", text: "client TLS configuration problem"}
 func (d *delivery) tlsPolicy(ctx context.Context, h host, port int) (*tlsPolicy, trouble) {
 	a := d.a
 	p := &tlsPolicy{level: a.TLS, reuse: a.TLSDefaults.ReuseConnections}
+	listed := false
 	if d.tlsNotRequired {
 		p.relax(a.WrapperMode)
-	} else if t := d.lookupPolicy(p); t.dsn != "" {
-		return nil, t
+	} else {
+		var t trouble
+		if listed, t = d.lookupPolicy(p); t.dsn != "" {
+			return nil, t
+		}
 	}
 	if p.level.byDANE() {
 		if t := d.resolveDANE(ctx, p, h, port); t.dsn != "" {
 			return nil, t
 		}
 	}
-	return p, d.complete(p)
+	if !listed && !d.tlsNotRequired {
+		d.applySTS(ctx, p)
+	}
+	if t := d.complete(p); t.dsn != "" {
+		return nil, t
+	}
+	return p, d.permitted(p, h)
 }
 
 // relax lowers a policy for a message that need not be secured
@@ -94,25 +105,26 @@ func (p *tlsPolicy) relax(wrapper bool) {
 
 // lookupPolicy asks smtp_tls_policy_maps for the next hop as it is written, and
 // where that is a domain, for its parents.
-func (d *delivery) lookupPolicy(p *tlsPolicy) trouble {
+func (d *delivery) lookupPolicy(p *tlsPolicy) (listed bool, _ trouble) {
 	name := d.site
 	domains := mail.ValidHostname(mail.ASCIIDomain(name))
 	for {
 		value, found, t := d.policyEntry(name)
 		if t.dsn != "" {
-			return t
+			return false, t
 		}
 		if found {
 			where := fmt.Sprintf("%s, next-hop destination \"%s\"", params{lmtp: d.a.LMTP}.name("smtp_tls_policy_maps"), name)
 			if err := p.parse(value); err != nil {
 				d.a.Log.Warn(where + ": " + err.Error())
-				return badPolicy
+				return true, badPolicy
 			}
-			return d.sts(p)
+			d.sts(p)
+			return true, trouble{}
 		}
 		i := strings.IndexByte(name[min(1, len(name)):], '.')
 		if !domains || i < 0 {
-			return trouble{}
+			return false, trouble{}
 		}
 		name = name[i+1:]
 	}
@@ -134,15 +146,14 @@ func (d *delivery) policyEntry(name string) (value string, found bool, _ trouble
 
 // sts makes a policy with the patterns of MTA-STS ask for the host's name: which
 // hosts are allowed is decided by allowsHost.
-func (d *delivery) sts(p *tlsPolicy) trouble {
+func (d *delivery) sts(p *tlsPolicy) {
 	if d.enforcesPatterns(p) {
 		p.names = []string{"hostname"}
 	}
-	return trouble{}
 }
 
 func (d *delivery) enforcesPatterns(p *tlsPolicy) bool {
-	return d.a.TLSDefaults.EnforceSTSPatterns && strings.EqualFold(p.external.kind, "sts") && len(p.names) > 0 && len(p.external.mxPatterns) > 0
+	return d.a.TLSDefaults.EnforceSTSPatterns && !p.testing && strings.EqualFold(p.external.kind, "sts") && len(p.names) > 0 && len(p.external.mxPatterns) > 0
 }
 
 // allowsHost reports whether the policy's patterns of MTA-STS have the name of a

@@ -13,6 +13,7 @@ import (
 
 	"sekisho/internal/dane"
 	"sekisho/internal/mail"
+	"sekisho/internal/tlsrpt"
 )
 
 // judgement is what a server's certificates are worth under a policy.
@@ -150,23 +151,23 @@ func (s *session) distrust(chain []*x509.Certificate, err error) judgement {
 	var name x509.HostnameError
 	switch {
 	case errors.Is(err, dane.ErrNoMatch):
-		return judgement{distrust: server + "num=65:" + err.Error(), failure: "validation-failure"}
+		return judgement{distrust: server + "num=65:" + err.Error(), failure: tlsrpt.ValidationFailure}
 	case errors.As(err, &name) && net.ParseIP(name.Host) != nil:
-		return judgement{distrust: server + "num=64:IP address mismatch", failure: "certificate-host-mismatch"}
+		return judgement{distrust: server + "num=64:IP address mismatch", failure: tlsrpt.HostMismatch}
 	case errors.As(err, &name):
-		return judgement{distrust: server + "num=62:hostname mismatch", failure: "certificate-host-mismatch"}
+		return judgement{distrust: server + "num=62:hostname mismatch", failure: tlsrpt.HostMismatch}
 	case errors.As(err, new(x509.UnknownAuthorityError)) && bytes.Equal(leaf.RawIssuer, leaf.RawSubject):
-		return judgement{distrust: any + "self-signed certificate", failure: "certificate-not-trusted"}
+		return judgement{distrust: any + "self-signed certificate", failure: tlsrpt.NotTrusted}
 	case errors.As(err, new(x509.UnknownAuthorityError)):
-		return judgement{distrust: any + "untrusted issuer " + oneLine(last.Issuer), failure: "certificate-not-trusted"}
+		return judgement{distrust: any + "untrusted issuer " + oneLine(last.Issuer), failure: tlsrpt.NotTrusted}
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && s.d.a.Clock.Now().Before(invalid.Cert.NotBefore):
-		return judgement{distrust: server + "certificate not yet valid", failure: "certificate-expired"}
+		return judgement{distrust: server + "certificate not yet valid", failure: tlsrpt.Expired}
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return judgement{distrust: server + "certificate has expired", failure: "certificate-expired"}
+		return judgement{distrust: server + "certificate has expired", failure: tlsrpt.Expired}
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-		return judgement{distrust: any + "not designated for use as a server certificate", failure: "certificate-not-trusted"}
+		return judgement{distrust: any + "not designated for use as a server certificate", failure: tlsrpt.NotTrusted}
 	}
-	return judgement{distrust: server + err.Error(), failure: "validation-failure"}
+	return judgement{distrust: server + err.Error(), failure: tlsrpt.ValidationFailure}
 }
 
 // oneLine is a name as OpenSSL's X509_NAME_oneline writes it.
