@@ -38,7 +38,7 @@ func setUp(t *testing.T) (g *generator, variants, cases int) {
 	}
 	seed := number("ADDRESSES_SEED", 1)
 	t.Logf("ADDRESSES_SEED=%d", seed)
-	return &generator{Rand: rand.New(rand.NewSource(int64(seed))), tables: map[string]string{}}, number("ADDRESSES_VARIANTS", 20), number("ADDRESSES_CASES", 200)
+	return &generator{Rand: rand.New(rand.NewSource(int64(seed))), tables: map[string]string{}}, number("ADDRESSES_VARIANTS", 12), number("ADDRESSES_CASES", 200)
 }
 
 func number(env string, def int) int {
