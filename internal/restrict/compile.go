@@ -170,22 +170,21 @@ func (p *Program) parseParam(cfg *config.Config, param string, id listID) ([]ite
 
 // mend suggests what an item that cannot be evaluated may have meant.
 func (p *Program) mend(it item) string {
-	if !strings.HasPrefix(it.arg, "unknown smtpd restriction") {
-		return ""
-	}
-	for _, n := range allNames() {
-		if strings.EqualFold(n, it.text) {
-			return "Postfix knows it, this version does not"
-		}
+	if r, known := Describe(it.text); known {
+		return "write " + it.text + " " + r.Argument.Form()
 	}
 	candidates := Names()
 	for c := range p.classNames {
 		candidates = append(candidates, c)
 	}
-	if s := config.Nearest(it.text, candidates); s != "" {
-		return "did you mean " + s + "?"
+	s := config.Nearest(it.text, candidates)
+	if s == "" {
+		return "docs/restrictions.md lists the names"
 	}
-	return "see SMTPD_ACCESS_README for the names"
+	if r, known := Describe(s); known && r.Removed != "" {
+		return "did you mean " + s + "? Postfix " + r.Removed + " has removed it; specify " + r.Instead
+	}
+	return "did you mean " + s + "?"
 }
 
 // safety is Postfix's start-up check: relaying must be refused by at least one
@@ -260,5 +259,5 @@ func (p *Program) Tables() map[string]config.Pos {
 // asksTable reports whether the argument is an access table.
 func (it *item) asksTable() bool {
 	b, ok := lookupBuiltin(strings.ToLower(it.text))
-	return ok && b.arg == argTable && strings.Contains(it.arg, ":")
+	return ok && b.arg == ArgumentTable && strings.Contains(it.arg, ":")
 }

@@ -50,17 +50,6 @@ func evalPlaintextSession(r *run, _ call) status {
 	return r.reject(ClassPolicy, r.p.set.plaintextCode, "4.7.1", "Session encryption is required")
 }
 
-// instead says what to use for a restriction that Postfix 3.9 has removed.
-func instead(name string) string {
-	switch name {
-	case "check_relay_domains":
-		return `"reject_unauth_destination"`
-	case "reject_maps_rbl":
-		return `"reject_rbl_client domain-name"`
-	}
-	return `"permit_mynetworks" or "permit_sasl_authenticated"`
-}
-
 // evalRemoved answers for a restriction that there is no more.
 func evalRemoved(r *run, c call) status {
 	name := strings.ToLower(c.it.text)
@@ -68,6 +57,7 @@ func evalRemoved(r *run, c call) status {
 		r.warnIgnored(c, name)
 		return dunno
 	}
-	r.warnf("support for restriction \"%s\" has been removed in %s 3.9; instead, specify %s", name, r.p.set.mailName, instead(name))
+	d, _ := Describe(name)
+	r.warnf("support for restriction \"%s\" has been removed in %s %s; instead, specify %s", name, r.p.set.mailName, d.Removed, d.Instead)
 	return r.serverError()
 }

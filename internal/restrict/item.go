@@ -109,7 +109,7 @@ func (it *item) broken(warning string) {
 
 // argument takes the word after a restriction that needs one.
 func (ps *parser) argument(it *item, b builtin) {
-	if b.arg == argNone {
+	if b.arg == ArgumentNone {
 		return
 	}
 	next := ""
@@ -117,21 +117,21 @@ func (ps *parser) argument(it *item, b builtin) {
 		next = ps.words[ps.at+1].text
 	}
 	switch b.arg {
-	case argTable:
+	case ArgumentTable:
 		if !strings.Contains(next, ":") {
 			it.broken("restriction " + b.name + `: bad argument "` + orSelf(next, it.text) + `": need maptype:mapname`)
 		}
 		it.partial = ps.partial(next)
 		ps.certificate(it, b, next)
-	case argService:
+	case ArgumentService:
 		if !strings.Contains(next, ":") {
 			it.broken("restriction " + b.name + " must be followed by transport:server")
 		}
-	case argNumber:
+	case ArgumentSeconds:
 		if next == "" || strings.Trim(next, "0123456789") != "" {
 			it.broken("restriction " + b.name + " must be followed by number")
 		}
-	case argDomain:
+	case ArgumentDomain:
 		if next == "" {
 			it.op, it.eval = opBroken, evalMissingDomain
 			it.arg = "restriction " + b.name + " requires domain name argument"
@@ -140,7 +140,7 @@ func (ps *parser) argument(it *item, b builtin) {
 		it.parseList(next)
 	}
 	if it.op == opBroken {
-		if next != "" && b.arg != argNumber {
+		if next != "" && b.arg != ArgumentSeconds {
 			ps.at++
 		}
 		return

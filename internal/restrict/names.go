@@ -2,34 +2,11 @@ package restrict
 
 import "strings"
 
-// argKind is what follows a restriction's name.
-type argKind uint8
-
-const (
-	argNone    argKind = iota
-	argTable           // type:name
-	argDomain          // DNS list, with or without =filter
-	argService         // transport:server
-	argNumber
-)
-
 // builtin is one restriction of the language.
 type builtin struct {
 	name string // canonical: aliases have the name of what they stand for
-	arg  argKind
+	arg  Argument
 	eval func(*run, call) status
-}
-
-// Names lists every restriction that can be evaluated, aliases included, for
-// suggestions and documentation.
-func Names() []string {
-	names := []string{"warn_if_reject", loginMismatch}
-	for _, n := range allNames() {
-		if _, ok := lookupBuiltin(n); ok {
-			names = append(names, n)
-		}
-	}
-	return names
 }
 
 // lookupBuiltin finds a restriction by its lower-case name.
@@ -45,27 +22,27 @@ func lookupBuiltin(name string) (builtin, bool) {
 func genericNamed(name string) builtin {
 	switch name {
 	case "permit":
-		return builtin{name, argNone, evalPermit}
+		return builtin{name, ArgumentNone, evalPermit}
 	case "reject":
-		return builtin{name, argNone, evalReject}
+		return builtin{name, ArgumentNone, evalReject}
 	case "defer":
-		return builtin{name, argNone, evalDefer}
+		return builtin{name, ArgumentNone, evalDefer}
 	case "defer_if_permit":
-		return builtin{name, argNone, evalDeferIfPermit}
+		return builtin{name, ArgumentNone, evalDeferIfPermit}
 	case "defer_if_reject":
-		return builtin{name, argNone, evalDeferIfReject}
+		return builtin{name, ArgumentNone, evalDeferIfReject}
 	case "reject_unauth_pipelining":
-		return builtin{name, argNone, evalUnauthPipelining}
+		return builtin{name, ArgumentNone, evalUnauthPipelining}
 	case "reject_plaintext_session":
-		return builtin{name, argNone, evalPlaintextSession}
+		return builtin{name, ArgumentNone, evalPlaintextSession}
 	case "check_sasl_access":
-		return builtin{name, argTable, evalSASLAccess}
+		return builtin{name, ArgumentTable, evalSASLAccess}
 	case "check_etrn_access":
-		return builtin{name, argTable, evalEtrnAccess}
+		return builtin{name, ArgumentTable, evalEtrnAccess}
 	case "check_policy_service":
-		return builtin{name, argService, evalPolicy}
+		return builtin{name, ArgumentService, evalPolicy}
 	case "sleep":
-		return builtin{name, argNumber, evalSleep}
+		return builtin{name, ArgumentSeconds, evalSleep}
 	}
 	return builtin{}
 }
@@ -73,37 +50,37 @@ func genericNamed(name string) builtin {
 func clientNamed(name string) builtin {
 	switch name {
 	case "reject_unknown_client_hostname", "reject_unknown_client":
-		return builtin{"reject_unknown_client_hostname", argNone, evalUnknownClient}
+		return builtin{"reject_unknown_client_hostname", ArgumentNone, evalUnknownClient}
 	case "reject_unknown_reverse_client_hostname":
-		return builtin{name, argNone, evalUnknownReverseClient}
+		return builtin{name, ArgumentNone, evalUnknownReverseClient}
 	case "permit_inet_interfaces":
-		return builtin{name, argNone, evalPermitInetInterfaces}
+		return builtin{name, ArgumentNone, evalPermitInetInterfaces}
 	case "permit_mynetworks":
-		return builtin{name, argNone, evalPermitMynetworks}
+		return builtin{name, ArgumentNone, evalPermitMynetworks}
 	case "permit_sasl_authenticated":
-		return builtin{name, argNone, evalPermitSASL}
+		return builtin{name, ArgumentNone, evalPermitSASL}
 	case "permit_tls_clientcerts":
-		return builtin{name, argNone, evalPermitTLSClientcerts}
+		return builtin{name, ArgumentNone, evalPermitTLSClientcerts}
 	case "permit_tls_all_clientcerts":
-		return builtin{name, argNone, evalPermitTLSAllClientcerts}
+		return builtin{name, ArgumentNone, evalPermitTLSAllClientcerts}
 	case "check_ccert_access":
-		return builtin{name, argTable, evalCcertAccess}
+		return builtin{name, ArgumentTable, evalCcertAccess}
 	case "reject_maps_rbl":
-		return builtin{name, argNone, evalRemoved}
+		return builtin{name, ArgumentNone, evalRemoved}
 	case "check_client_access":
-		return builtin{name, argTable, evalClientAccess}
+		return builtin{name, ArgumentTable, evalClientAccess}
 	case "check_reverse_client_hostname_access":
-		return builtin{name, argTable, evalReverseClientAccess}
+		return builtin{name, ArgumentTable, evalReverseClientAccess}
 	case "reject_rbl_client", "reject_rbl":
-		return builtin{"reject_rbl_client", argDomain, evalRBLClient}
+		return builtin{"reject_rbl_client", ArgumentDomain, evalRBLClient}
 	case "reject_rhsbl_client":
-		return builtin{name, argDomain, evalRHSBLClient}
+		return builtin{name, ArgumentDomain, evalRHSBLClient}
 	case "reject_rhsbl_reverse_client":
-		return builtin{name, argDomain, evalRHSBLReverseClient}
+		return builtin{name, ArgumentDomain, evalRHSBLReverseClient}
 	case "permit_dnswl_client":
-		return builtin{name, argDomain, evalDNSWLClient}
+		return builtin{name, ArgumentDomain, evalDNSWLClient}
 	case "permit_rhswl_client":
-		return builtin{name, argDomain, evalRHSWLClient}
+		return builtin{name, ArgumentDomain, evalRHSWLClient}
 	}
 	return builtin{}
 }
@@ -111,17 +88,17 @@ func clientNamed(name string) builtin {
 func heloNamed(name string) builtin {
 	switch name {
 	case "check_helo_access":
-		return builtin{name, argTable, evalHeloAccess}
+		return builtin{name, ArgumentTable, evalHeloAccess}
 	case "reject_invalid_helo_hostname", "reject_invalid_hostname":
-		return builtin{"reject_invalid_helo_hostname", argNone, evalInvalidHelo}
+		return builtin{"reject_invalid_helo_hostname", ArgumentNone, evalInvalidHelo}
 	case "reject_unknown_helo_hostname", "reject_unknown_hostname":
-		return builtin{"reject_unknown_helo_hostname", argNone, evalUnknownHelo}
+		return builtin{"reject_unknown_helo_hostname", ArgumentNone, evalUnknownHelo}
 	case "reject_non_fqdn_helo_hostname", "reject_non_fqdn_hostname":
-		return builtin{"reject_non_fqdn_helo_hostname", argNone, evalNonFQDNHelo}
+		return builtin{"reject_non_fqdn_helo_hostname", ArgumentNone, evalNonFQDNHelo}
 	case "permit_naked_ip_address":
-		return builtin{name, argNone, evalRemoved}
+		return builtin{name, ArgumentNone, evalRemoved}
 	case "reject_rhsbl_helo":
-		return builtin{name, argDomain, evalRHSBLHelo}
+		return builtin{name, ArgumentDomain, evalRHSBLHelo}
 	}
 	return builtin{}
 }
@@ -129,23 +106,23 @@ func heloNamed(name string) builtin {
 func senderNamed(name string) builtin {
 	switch name {
 	case "check_sender_access":
-		return builtin{name, argTable, evalSenderAccess}
+		return builtin{name, ArgumentTable, evalSenderAccess}
 	case "reject_unknown_sender_domain", "reject_unknown_address":
-		return builtin{"reject_unknown_sender_domain", argNone, evalUnknownSenderDomain}
+		return builtin{"reject_unknown_sender_domain", ArgumentNone, evalUnknownSenderDomain}
 	case "reject_non_fqdn_sender":
-		return builtin{name, argNone, evalNonFQDNSender}
+		return builtin{name, ArgumentNone, evalNonFQDNSender}
 	case "reject_unverified_sender":
-		return builtin{name, argNone, evalUnverifiedSender}
+		return builtin{name, ArgumentNone, evalUnverifiedSender}
 	case "reject_unlisted_sender":
-		return builtin{name, argNone, evalUnlistedSender}
+		return builtin{name, ArgumentNone, evalUnlistedSender}
 	case "reject_rhsbl_sender":
-		return builtin{name, argDomain, evalRHSBLSender}
+		return builtin{name, ArgumentDomain, evalRHSBLSender}
 	case "reject_authenticated_sender_login_mismatch":
-		return builtin{name, argNone, evalAuthSenderLoginMismatch}
+		return builtin{name, ArgumentNone, evalAuthSenderLoginMismatch}
 	case "reject_known_sender_login_mismatch":
-		return builtin{name, argNone, evalKnownSenderLoginMismatch}
+		return builtin{name, ArgumentNone, evalKnownSenderLoginMismatch}
 	case "reject_unauthenticated_sender_login_mismatch":
-		return builtin{name, argNone, evalUnauthSenderLoginMismatch}
+		return builtin{name, ArgumentNone, evalUnauthSenderLoginMismatch}
 	}
 	return builtin{}
 }
@@ -153,29 +130,29 @@ func senderNamed(name string) builtin {
 func recipientNamed(name string) builtin {
 	switch name {
 	case "check_recipient_access":
-		return builtin{name, argTable, evalRecipientAccess}
+		return builtin{name, ArgumentTable, evalRecipientAccess}
 	case "check_relay_domains":
-		return builtin{name, argNone, evalRemoved}
+		return builtin{name, ArgumentNone, evalRemoved}
 	case "permit_auth_destination":
-		return builtin{name, argNone, evalPermitAuthDestination}
+		return builtin{name, ArgumentNone, evalPermitAuthDestination}
 	case "reject_unauth_destination":
-		return builtin{name, argNone, evalRejectUnauthDestination}
+		return builtin{name, ArgumentNone, evalRejectUnauthDestination}
 	case "defer_unauth_destination":
-		return builtin{name, argNone, evalDeferUnauthDestination}
+		return builtin{name, ArgumentNone, evalDeferUnauthDestination}
 	case "permit_mx_backup":
-		return builtin{name, argNone, evalPermitMXBackup}
+		return builtin{name, ArgumentNone, evalPermitMXBackup}
 	case "reject_unknown_recipient_domain":
-		return builtin{name, argNone, evalUnknownRecipientDomain}
+		return builtin{name, ArgumentNone, evalUnknownRecipientDomain}
 	case "reject_non_fqdn_recipient":
-		return builtin{name, argNone, evalNonFQDNRecipient}
+		return builtin{name, ArgumentNone, evalNonFQDNRecipient}
 	case "reject_unverified_recipient":
-		return builtin{name, argNone, evalUnverifiedRecipient}
+		return builtin{name, ArgumentNone, evalUnverifiedRecipient}
 	case "reject_unlisted_recipient", "check_recipient_maps":
-		return builtin{"reject_unlisted_recipient", argNone, evalUnlistedRecipient}
+		return builtin{"reject_unlisted_recipient", ArgumentNone, evalUnlistedRecipient}
 	case "reject_multi_recipient_bounce":
-		return builtin{name, argNone, evalMultiRecipientBounce}
+		return builtin{name, ArgumentNone, evalMultiRecipientBounce}
 	case "reject_rhsbl_recipient":
-		return builtin{name, argDomain, evalRHSBLRecipient}
+		return builtin{name, ArgumentDomain, evalRHSBLRecipient}
 	}
 	return builtin{}
 }
@@ -204,39 +181,7 @@ func serverNamed(name string) builtin {
 	}
 	switch what[i:] {
 	case "_a", "_mx", "_ns":
-		return builtin{name, argTable, serverAccess(of, strings.ToUpper(what[i+1:]))}
+		return builtin{name, ArgumentTable, serverAccess(of, strings.ToUpper(what[i+1:]))}
 	}
 	return builtin{}
-}
-
-// allNames is the whole language of Postfix, whether built here or not.
-func allNames() []string {
-	return []string{
-		"permit", "reject", "defer", "defer_if_permit", "defer_if_reject", "sleep",
-		"reject_plaintext_session", "reject_unauth_pipelining", "check_policy_service",
-		"reject_unknown_client_hostname", "reject_unknown_client", "reject_unknown_reverse_client_hostname",
-		"permit_inet_interfaces", "permit_mynetworks", "permit_sasl_authenticated",
-		"permit_tls_clientcerts", "permit_tls_all_clientcerts", "check_client_access",
-		"check_reverse_client_hostname_access", "check_ccert_access", "check_sasl_access",
-		"check_client_ns_access", "check_client_mx_access", "check_client_a_access",
-		"check_reverse_client_hostname_ns_access", "check_reverse_client_hostname_mx_access",
-		"check_reverse_client_hostname_a_access", "reject_rbl_client", "reject_rbl",
-		"reject_rhsbl_client", "reject_rhsbl_reverse_client", "permit_dnswl_client",
-		"permit_rhswl_client", "reject_maps_rbl",
-		"check_helo_access", "check_helo_ns_access", "check_helo_mx_access", "check_helo_a_access",
-		"reject_invalid_helo_hostname", "reject_invalid_hostname", "reject_unknown_helo_hostname",
-		"reject_unknown_hostname", "reject_non_fqdn_helo_hostname", "reject_non_fqdn_hostname",
-		"reject_rhsbl_helo", "permit_naked_ip_address",
-		"check_sender_access", "check_sender_ns_access", "check_sender_mx_access", "check_sender_a_access",
-		"reject_unknown_sender_domain", "reject_unknown_address", "reject_non_fqdn_sender",
-		"reject_unverified_sender", "reject_unlisted_sender", "reject_rhsbl_sender",
-		"reject_sender_login_mismatch", "reject_authenticated_sender_login_mismatch",
-		"reject_known_sender_login_mismatch", "reject_unauthenticated_sender_login_mismatch",
-		"check_recipient_access", "check_recipient_ns_access", "check_recipient_mx_access",
-		"check_recipient_a_access", "permit_auth_destination", "reject_unauth_destination",
-		"defer_unauth_destination", "permit_mx_backup", "check_relay_domains",
-		"reject_unknown_recipient_domain", "reject_non_fqdn_recipient", "reject_unverified_recipient",
-		"reject_unlisted_recipient", "check_recipient_maps", "reject_multi_recipient_bounce",
-		"reject_rhsbl_recipient", "check_etrn_access",
-	}
 }
