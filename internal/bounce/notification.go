@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -148,7 +149,7 @@ func (n *notification) recipientStatus(e Entry) {
 		n.wrapped("Remote-MTA: dns; %s", r.RemoteMTA)
 	}
 	if r.Diagnostic != "" {
-		n.wrapped("Diagnostic-Code: smtp; %s", r.Diagnostic)
+		n.wrapped("Diagnostic-Code: %s; %s", cmp.Or(r.DiagnosticType, "smtp"), r.Diagnostic)
 	} else {
 		n.wrapped("Diagnostic-Code: X-%s; %s", n.b.o.MailName, r.Text)
 	}

@@ -87,6 +87,10 @@ type Result struct {
 	RemoteMTA  string `json:"mta,omitempty"`
 	Diagnostic string `json:"diag,omitempty"`
 
+	// DiagnosticType is the kind of Diagnostic when no SMTP server gave it, such as
+	// "x-unix" for a command's.
+	DiagnosticType string `json:"dtype,omitempty"`
+
 	// Relayed: handed to another system. Reports: that system takes over the
 	// duty to send delivery status notifications (RFC 3461 section 5.2.1).
 	Relayed bool `json:"relayed,omitempty"`

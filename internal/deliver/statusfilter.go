@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 
@@ -43,4 +44,19 @@ func (f StatusFilter) Edit(r *Result) {
 		}
 		return
 	}
+}
+
+// Filtered is an agent whose results are edited.
+type Filtered struct {
+	Agent
+	StatusFilter
+}
+
+// Deliver delivers and edits what came of it.
+func (f Filtered) Deliver(ctx context.Context, r *Request) []Result {
+	results := f.Agent.Deliver(ctx, r)
+	for i := range results {
+		f.Edit(&results[i])
+	}
+	return results
 }

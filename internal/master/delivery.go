@@ -14,6 +14,7 @@ import (
 	"sekisho/internal/deliver/errormail"
 	"sekisho/internal/deliver/local"
 	"sekisho/internal/deliver/maildir"
+	"sekisho/internal/deliver/pipe"
 	"sekisho/internal/deliver/smtp"
 	"sekisho/internal/maillog"
 	"sekisho/internal/qmgr"
@@ -32,10 +33,29 @@ func (b *builder) transports() map[string]qmgr.Transport {
 		agent, err := b.agent(daemon, e, cfg, log)
 		b.fail(err)
 		if agent != nil {
+			agent = b.filtered(agent, daemon, cfg, log)
 			out[e.Name] = qmgr.Transport{Agent: agent, Log: log, Processes: processes(cfg, e)}
 		}
 	}
 	return out
+}
+
+// statusFilters are the parameters with tables that edit what came of
+// deliveries; the agents that speak SMTP have their own.
+var statusFilters = map[string]string{
+	"pipe": "pipe_delivery_status_filter", "local": "local_delivery_status_filter", "virtual": "virtual_delivery_status_filter",
+	"error": "default_delivery_status_filter", "discard": "default_delivery_status_filter",
+}
+
+// filtered is the agent with the daemon's status filter, if there is one.
+func (b *builder) filtered(a deliver.Agent, daemon string, cfg *config.Config, log *slog.Logger) deliver.Agent {
+	param, has := statusFilters[daemon]
+	if !has || cfg.Str(param) == "" {
+		return a
+	}
+	return deliver.Filtered{Agent: a, StatusFilter: deliver.StatusFilter{
+		Param: param, Tables: cfg.Strings(param), Lookup: b.world.Lookup, Log: log,
+	}}
 }
 
 // agent makes the delivery agent that a daemon's name stands for; nil when it
@@ -58,6 +78,10 @@ func (b *builder) agent(daemon string, e config.Service, cfg *config.Config, log
 			Name: e.Name, Config: cfg, Resolver: b.site.Resolver, World: b.world, Post: b.post,
 			Clock: b.shared.clock, Log: log,
 		})
+	case "pipe":
+		return pipe.New(pipe.Options{
+			Name: e.Name, Args: e.Args, Config: cfg, Resolver: b.site.Resolver, Clock: b.shared.clock, Log: log,
+		}), nil
 	case "smtp", "lmtp":
 		return b.client(daemon == "lmtp", e, cfg, log)
 	}

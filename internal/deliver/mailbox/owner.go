@@ -20,6 +20,16 @@ func Privileged() bool {
 	return data[0].Effective&needed == needed
 }
 
+// AsOwner runs do with the file access rights of a user, as deliveries are made,
+// and returns its error.
+func AsOwner(uid, gid int, do func() error) error {
+	var err error
+	if e := asOwner(uid, gid, func() { err = do() }); e != nil {
+		return e
+	}
+	return err
+}
+
 // asOwner runs do with the file access rights of a user: what he may not, do
 // may not either, and what it creates is his. A process that is not Privileged
 // does it as itself. Rights belong to a thread on Linux, so do gets one of its
