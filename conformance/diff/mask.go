@@ -12,7 +12,7 @@ var (
 	queuedAs = regexp.MustCompile(`queued as [0-9A-F]{6,}`)
 	// unavailable is why a table cannot be opened. Postfix says it with each lookup,
 	// Sekisho once at its start.
-	unavailable = regexp.MustCompile(`^warning: \S+:.* is unavailable\. `)
+	unavailable = regexp.MustCompile(`^warning: \S+:.* is unavailable\. |^warning: (?:socketmap|tcp):.* (?:server \w+ error|table lookup problem|bad reply)`)
 
 	ownTable = regexp.MustCompile(`/etc/postfix/t\d+/`)
 )

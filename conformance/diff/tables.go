@@ -38,7 +38,7 @@ func (a *author) table() string {
 		return a.oneOf("regexp:{{/^user@/ REJECT inline regexp}, {/reject/ 554 5.7.1 pattern}}", "pcre:{{/^(.*)\\.test$$/ WARN pcre inline}}",
 			"cidr:{{192.0.2.0/24 REJECT cidr}, {2001:db8:2::/48 DEFER}}", "regexp:{{!/test/ REJECT no test}}")
 	case 20:
-		return "proxy:texthash:" + dir + "access"
+		return "proxy:texthash:" + dir + "proxied"
 	case 21:
 		return a.oneOf("tcp:"+tcpTablePort, "socketmap:inet:"+socketmapPort+":access", "environ:x", "randmap:{DUNNO}")
 	}
@@ -200,6 +200,14 @@ func (a *author) files() map[string]string {
 	}
 	for _, typ := range indexed {
 		f[typ] = a.accessText(25)
+	}
+	// Nobody folds the keys of a texthash table behind proxymap.
+	for line := range strings.Lines(a.accessText(25)) {
+		key, action, _ := strings.Cut(line, " ")
+		f["proxied"] += strings.ToLower(key) + " " + action
+	}
+	for _, lookup := range []string{"tcp", "socketmap"} { // where Postfix shows what is in memory behind a lone status
+		f[lookup] = strings.ReplaceAll(f[lookup], " 5.7.1\n", " 5.7.1 text\n")
 	}
 	for line := range strings.Lines(f["tcp"]) {
 		if a.in(8) {

@@ -207,6 +207,13 @@ func (w *worker) mainCf() string {
 	for _, s := range w.world.Main {
 		b.WriteString(s.text() + "\n")
 	}
+	b.WriteString("proxy_read_maps = proxy:texthash:$config_directory/" + tableDir + "/proxied")
+	for n, s := range w.world.Services {
+		if len(s.Files) > 0 {
+			b.WriteString(" proxy:texthash:$config_directory/" + ownDir(n) + "/proxied")
+		}
+	}
+	b.WriteString("\n")
 	return b.String()
 }
 

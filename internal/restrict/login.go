@@ -10,9 +10,10 @@ func (r *run) saslEnabled(c call) bool {
 	return r.p.set.saslEnabled
 }
 
-// sendsAs reports whether there is a sender whose owners count.
+// sendsAs reports whether there is a sender whose owners count. Where
+// smtpd_sender_login_maps is empty no sender has any.
 func (r *run) sendsAs(c call) bool {
-	return r.saslEnabled(c) && r.mailFrom() != "" && len(r.p.set.senderLoginMaps) > 0
+	return r.saslEnabled(c) && r.mailFrom() != ""
 }
 
 func evalAuthSenderLoginMismatch(r *run, c call) status {

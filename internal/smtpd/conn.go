@@ -99,8 +99,6 @@ func (s *session) run() {
 	proxyErr := s.peer()
 	s.xforwardAllowed = s.matchHost(s.set.lists.xforward)
 	s.info("connect from %s", s.facts.NameAddr())
-	s.bare = s.bareMode()
-	s.wire.SetStrict(s.bare != bareAllow)
 	err := proxyErr
 	if err == nil {
 		err = s.greet()

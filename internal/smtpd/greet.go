@@ -13,6 +13,8 @@ import (
 func (s *session) greet() error {
 	s.xclientAllowed = s.matchHost(s.set.lists.xclient)
 	s.denied = mail.Reply{}
+	s.bare = s.bareMode()
+	s.wire.SetStrict(s.bare != bareAllow)
 	if s.set.tls.wrapper && s.tls == nil {
 		if err := s.wrapTLS(); err != nil {
 			return err

@@ -303,11 +303,7 @@ func Partial(spec string) bool {
 		if err != nil {
 			return false
 		}
-		for _, m := range members {
-			if !Partial(m) {
-				return false
-			}
-		}
+		return slices.ContainsFunc(members, Partial)
 	}
 	return true
 }
