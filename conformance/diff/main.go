@@ -53,6 +53,7 @@ func run(seed int64, count int, keepIn string) error {
 			return fmt.Errorf("seed %d: %w", seed, err)
 		}
 	}
+	r.covered.print(os.Stdout)
 	if r.differ > 0 {
 		return fmt.Errorf("%d of %d dialogues differ", r.differ, r.done)
 	}
@@ -62,7 +63,7 @@ func run(seed int64, count int, keepIn string) error {
 const (
 	services   = 60
 	talksEach  = 40
-	sideBySide = 10
+	sideBySide = 60
 )
 
 type runner struct {
@@ -71,6 +72,7 @@ type runner struct {
 	done, differ int
 	keepIn       string
 	kinds        map[string]int // of differences
+	covered      coverage
 }
 
 func (r *runner) world(seed int64, limit int) error {
@@ -113,6 +115,7 @@ func (r *runner) compare(w *world, n int, all []played, seed int64) {
 		r.done++
 		want, got := lines(p.postfix, theirs), lines(p.sekisho, ours)
 		if w.Services[n].Verbose {
+			r.covered.add(p.postfix.Log)
 			want, got = undebugged(want), undebugged(got)
 		}
 		if slices.Equal(want, got) {

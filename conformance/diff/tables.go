@@ -74,8 +74,8 @@ func (a *author) hostTable() string {
 // actions are values of access tables, of all kinds.
 var actions = []string{
 	"REJECT", "REJECT", "REJECT go away", "REJECT 5.1.1 mapped status", "REJECT 5.1.6 moved", "REJECT 4.2.1 wrong class", "reject",
-	"450 4.2.0 later", "550 5.1.7 no", "550", "4", "0", "554 5.7.1", "450", "421 4.3.2 closing", "521 5.7.1 closing too", "599 odd", "600 odd", "399 odd",
-	"550 no status", "550 5.7.1", "550 5.7 short status", "450 5.7.1 other class", "OK", "OK", "ok with text", "RELAY", "DUNNO", "DUNNO", "dunno x", "DEFER",
+	"450 4.2.0 later", "550 5.1.7 no", "550", "4", "0", "450", "421 4.3.2 closing", "521 5.7.1 closing too", "599 odd", "600 odd", "399 odd",
+	"550 no status", "550 5.7 short status", "450 5.7.1 other class", "OK", "OK", "ok with text", "RELAY", "DUNNO", "DUNNO", "dunno x", "DEFER",
 	"DEFER not now", "DEFER_IF_PERMIT", "DEFER_IF_PERMIT 4.1.2 text", "DEFER_IF_REJECT", "DEFER_IF_REJECT some text", "HOLD", "HOLD because", "DISCARD",
 	"DISCARD silently", "REDIRECT a@b.test", "REDIRECT nobody", "REDIRECT", "FILTER smtp:[127.0.0.1]:9", "FILTER nothing", "FILTER", "BCC x@y.test", "BCC",
 	"PREPEND X-A: b", "PREPEND nothing", "PREPEND", "INFO hello", "INFO", "WARN", "WARN careful", "HANGUP", "HANGUP bye", "strict", "soft, reject", "nest", "deep", "tables",
@@ -83,7 +83,7 @@ var actions = []string{
 	"check_sender_access texthash:/x", "reject_unknown_sender_domain", "reject_non_fqdn_recipient, defer", "permit_auth_destination reject",
 	"reject_unlisted_recipient", "reject_rbl_client rbl.test", "permit", "defer", "defer_if_permit", "defer_if_reject reject", "sleep 0, reject",
 	"{reject}", "5.7.1 status alone", "REJECT   two   blanks", "REJECT caf\u00e9", "reject_unauth_pipelining", "permit_sasl_authenticated, reject",
-	"reject_unknown_client_hostname", "reject_sender_login_mismatch", "REJECT $1 ${1} $$", "OK OK", "NOT_AN_ACTION 1", "REJECT 5.7.1", "REJECT text; more, \"quoted\"",
+	"reject_unknown_client_hostname", "reject_sender_login_mismatch", "REJECT $1 ${1} $$", "OK OK", "NOT_AN_ACTION 1", "REJECT text; more, \"quoted\"",
 }
 
 // action is one of them, or one on the side of going on.

@@ -67,7 +67,7 @@ func (a *author) mainSettings() []setting {
 	return append(out, a.choose(12, []choice{
 		{"append_dot_mydomain", []string{"yes"}}, {"append_at_myorigin", []string{"no"}}, {"swap_bangpath", []string{"no"}},
 		{"allow_percent_hack", []string{"no"}}, {"parent_domain_matches_subdomains", []string{"", "relay_domains"}},
-		{"relayhost", []string{"[127.0.0.1]:9"}}, {"resolve_numeric_domain", []string{"yes"}}, {"smtputf8_enable", []string{"no"}},
+		{"relayhost", []string{"[127.0.0.1]:9"}}, {"resolve_numeric_domain", []string{"yes"}},
 		{"proxy_interfaces", []string{"192.0.2.99"}}, {"resolve_dequoted_address", []string{"no"}}, {"allow_min_user", []string{"yes"}},
 	})...)
 }
@@ -96,6 +96,10 @@ func (a *author) service() service {
 			continue
 		}
 		p := setting{Name: l.name, List: true, Items: a.list(l.limit, l.early)}
+		if l.name == relay.Name || l.name == "smtpd_recipient_restrictions" {
+			// Looking for relay control in it, smtpd would never come back.
+			p.Items = slices.DeleteFunc(p.Items, func(i string) bool { return i == "loop" })
+		}
 		if l.name == relay.Name {
 			relay = p
 			continue
