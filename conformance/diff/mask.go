@@ -14,6 +14,10 @@ var (
 	// Sekisho once at its start.
 	unavailable = regexp.MustCompile(`^warning: \S+:.* is unavailable\. |^warning: (?:socketmap|tcp):.* (?:server \w+ error|table lookup problem|bad reply)`)
 
+	// noAddress is what the C library says of a host without addresses: not the
+	// same words behind an alias.
+	noAddress = regexp.MustCompile(`: (?:Name or service not known|No address associated with hostname)$`)
+
 	ownTable = regexp.MustCompile(`/etc/postfix/t\d+/`)
 )
 
@@ -45,8 +49,11 @@ func logLines(o outcome, seen memory) (out []string) {
 	for _, l := range sinceConnect(o.Log) {
 		l = queueID.ReplaceAllString(l, "$1<ID>: ")
 		l = ownTable.ReplaceAllString(l, "/etc/postfix/t/")
-		if unavailable.MatchString(l) {
+		if unavailable.MatchString(l) || strings.HasPrefix(l, "warning: midna_domain_to_ascii_create: ") {
 			continue
+		}
+		if strings.HasPrefix(l, "warning: Unable to look up ") {
+			l = noAddress.ReplaceAllString(l, ": <no address>")
 		}
 		if once(l) {
 			if seen[l] {
@@ -71,7 +78,9 @@ func sinceConnect(log []string) []string {
 
 // once says whether a process of Postfix logs such a line only the first time:
 // it remembers the answers of block lists.
-func once(line string) bool { return strings.Contains(line, "RBL lookup error") }
+func once(line string) bool {
+	return strings.Contains(line, "RBL lookup error") || strings.HasPrefix(line, "warning: smtpd_dns_reply_filter")
+}
 
 // debug are lines that Postfix logs without -v.
 var debug = regexp.MustCompile(`^(?:connect from|disconnect from|lost connection|timeout after|improper command|too many errors|warning: |NOQUEUE: |<ID>: |fatal: |mapping DSN|discarding EHLO|S[:!] |C: |! )`)

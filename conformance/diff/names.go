@@ -147,7 +147,7 @@ func (a *author) policy() string {
 func (a *author) mistake() string {
 	return a.oneOf("no_such_restriction", "reject_unknown_forward_client_hostname", "check_client_access", "check_helo_access permit", "sleep",
 		"reject_rbl_client", "strict,", "unknown:table", "check_sender_access texthash:$config_directory/t/missing",
-		"check_recipient_access fail:x", "loop", "permit_mynetworks permit", "Strict")
+		"check_recipient_access fail:x", "permit_mynetworks permit", "Strict")
 }
 
 // list is a restriction list of up to max items.

@@ -134,13 +134,13 @@ func answerAuth(conn net.Conn, id, text string, users map[string]string) {
 	fmt.Fprintf(conn, "FAIL\t%s\n", id)
 }
 
-// policyActions are what the policy server answers with. An empty one closes the
-// connection, one without action= is no answer.
+// policyActions are what the policy server answers with; one without action= is
+// no answer.
 var policyActions = []string{
 	"action=DUNNO", "action=DUNNO", "action=DUNNO", "action=OK", "action=REJECT", "action=reject policy says so", "action=DEFER_IF_PERMIT",
 	"action=defer_if_reject 4.7.9 later", "action=450 4.7.1 greylisted", "action=521 5.7.1 go away", "action=PREPEND X-Policy: yes",
 	"action=reject_unknown_sender_domain, permit", "action=WARN noticed", "action=strict", "action=", "action=nonsense", "action=INFO",
-	"action=permit_auth_destination", "action=warn_if_reject reject", "answer=yes", "", "action=HOLD", "action=DISCARD", "extra=1\naction=DUNNO",
+	"action=permit_auth_destination", "action=warn_if_reject reject", "answer=yes", "action=HOLD", "action=DISCARD", "extra=1\naction=DUNNO",
 }
 
 // talkPolicy is the policy delegation protocol: the answer depends on what the
@@ -160,9 +160,6 @@ func talkPolicy(conn net.Conn) {
 		case "\n":
 			action := policyActions[h.Sum32()%uint32(len(policyActions))]
 			h.Reset()
-			if action == "" {
-				return
-			}
 			fmt.Fprintf(conn, "%s\n\n", action)
 		}
 	}

@@ -96,10 +96,6 @@ func (a *author) service() service {
 			continue
 		}
 		p := setting{Name: l.name, List: true, Items: a.list(l.limit, l.early)}
-		if l.name == relay.Name || l.name == "smtpd_recipient_restrictions" {
-			// Looking for relay control in it, smtpd would never come back.
-			p.Items = slices.DeleteFunc(p.Items, func(i string) bool { return i == "loop" })
-		}
 		if l.name == relay.Name {
 			relay = p
 			continue
@@ -133,13 +129,12 @@ func (a *author) classes() []setting {
 		})
 	}
 	return []setting{
-		class("smtpd_restriction_classes", "strict", "soft", "nest", "deep", "tables", "loop"),
+		class("smtpd_restriction_classes", "strict", "soft", "nest", "deep", "tables"),
 		class("strict", "reject_non_fqdn_sender", "reject_unknown_sender_domain", "check_sender_access texthash:$config_directory/t/access"),
 		class("soft", append([]string{"warn_if_reject", "reject_unknown_helo_hostname"}, own(2)...)...),
 		class("nest", "strict", "warn_if_reject", "soft", "permit_mynetworks"),
 		class("deep", append(own(3), "soft")...),
 		class("tables", "check_client_access "+a.table(), "check_recipient_access "+a.table()),
-		class("loop", "loop"),
 	}
 }
 

@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -178,7 +179,7 @@ func (m *Message) clientIsLocal() bool {
 		}
 		switch strings.ToLower(word) {
 		case "permit_inet_interfaces":
-			if m.ownAddress(f.ClientAddress) {
+			if m.ownAddress(cmp.Or(f.SocketAddress, f.ClientAddress)) {
 				return true
 			}
 		case "permit_mynetworks":

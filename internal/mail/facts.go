@@ -21,6 +21,7 @@ type Facts struct {
 	ProtocolName  string // SMTP, after EHLO ESMTP
 
 	ClientAddress           string // without brackets; "unknown" when the socket has none
+	SocketAddress           string // the connection's own, which XCLIENT does not change; empty: ClientAddress
 	ClientPort              string
 	ClientName              string // verified name or "unknown"
 	ClientNameStatus        NameStatus

@@ -1,6 +1,7 @@
 package restrict
 
 import (
+	"cmp"
 	"sekisho/internal/mail"
 )
 
@@ -32,8 +33,9 @@ func (r *run) unknownClientCode(permanent bool) int {
 }
 
 func evalPermitInetInterfaces(r *run, c call) status {
+	addr := cmp.Or(r.f.SocketAddress, r.f.ClientAddress)
 	for _, a := range r.p.set.ownAddresses {
-		if a == r.f.ClientAddress {
+		if a == addr {
 			return r.permitLogged(c.it.text, classClient, r.f.NameAddr(), "")
 		}
 	}

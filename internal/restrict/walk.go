@@ -178,19 +178,13 @@ func (r *run) reject(class ErrorClass, code int, dsn, text string) status {
 	return rejected
 }
 
-// maxReply is how long a reply may be, without CRLF.
-const maxReply = 510
-
-// finish gives a reply its final form: 510 bytes at most, printable, soft
-// bounce, and the status code's class that of the reply code.
+// finish gives a reply its final form: printable, soft bounce, and the status
+// code's class that of the reply code. However long it is, Postfix sends it.
 func (p *Program) finish(reply mail.Reply) mail.Reply {
 	if p.set.softBounce && reply.Code >= 500 {
 		reply.Code -= 100
 	}
 	reply.Status = string(rune('0'+reply.Code/100)) + reply.Status[1:]
-	if room := maxReply - len("554 ") - len(reply.Status) - len(" "); len(reply.Text) > room {
-		reply.Text = reply.Text[:room]
-	}
 	reply.Text = printable(reply.Text, ' ')
 	return reply
 }

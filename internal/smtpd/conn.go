@@ -230,7 +230,7 @@ func (s *session) command(words []token) error {
 	if err != nil {
 		return err
 	}
-	if ok {
+	if ok && !s.hangup {
 		s.counts[i].ok++
 	} else {
 		s.errors++

@@ -30,6 +30,7 @@ func (s *session) peer() error {
 // setEnds sets the addresses of both ends.
 func (s *session) setEnds(client, server net.Addr) {
 	s.facts.ClientAddress, s.facts.ClientPort = endpoint(client)
+	s.facts.SocketAddress = s.facts.ClientAddress
 	s.facts.ServerAddress, s.facts.ServerPort = endpoint(server)
 }
 
@@ -80,6 +81,7 @@ func (s *session) proxyHeader() error {
 		s.warn("haproxy read: %v: %s", err, escape(raw))
 	case !h.local:
 		s.facts.ClientAddress, s.facts.ClientPort = h.client.Addr().String(), strconv.Itoa(int(h.client.Port()))
+		s.facts.SocketAddress = s.facts.ClientAddress
 		s.facts.ServerAddress, s.facts.ServerPort = h.server.Addr().String(), strconv.Itoa(int(h.server.Port()))
 	}
 	return err

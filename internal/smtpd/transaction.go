@@ -80,8 +80,8 @@ func (s *session) openQueue() {
 	f.QueueID = s.srv.o.Queue.NewID()
 	line := f.QueueID + ": client=" + f.NameAddr()
 	for _, p := range []struct{ name, value string }{
-		{"orig_queue_id", s.forward.id}, {"orig_client", s.forward.nameAddr()},
 		{"sasl_method", f.SASLMethod}, {"sasl_username", f.SASLUsername}, {"sasl_sender", f.SASLSender},
+		{"orig_queue_id", s.forward.id}, {"orig_client", s.forward.nameAddr()},
 	} {
 		if p.value != "" {
 			line += ", " + p.name + "=" + p.value

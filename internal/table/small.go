@@ -169,6 +169,7 @@ func splitWords(s string) []string {
 type members struct {
 	tables []Table
 	pipe   bool
+	fold   bool // one of them is asked for parts of keys: then each gets keys in lower case
 }
 
 func groupMembers(name string) ([]string, error) {
@@ -181,7 +182,7 @@ func (s *Set) openMembers(typ, name string, depth int) (Table, error) {
 	if err != nil || len(words) == 0 {
 		return nil, syntaxError(typ+":"+name, typ+":{type:name...}")
 	}
-	m := &members{pipe: typ == "pipemap"}
+	m := &members{pipe: typ == "pipemap", fold: slices.ContainsFunc(words, Partial)}
 	for _, w := range words {
 		t, err := s.open(w, depth+1)
 		if err != nil {
@@ -193,6 +194,9 @@ func (s *Set) openMembers(typ, name string, depth int) (Table, error) {
 }
 
 func (m *members) Lookup(key string) (string, bool, error) {
+	if m.fold {
+		key = strings.ToLower(key)
+	}
 	if m.pipe {
 		return m.through(key)
 	}
