@@ -80,13 +80,24 @@ func (s *session) expect(to string, code int) error {
 	}
 }
 
-// send delivers message number i, whose content is body with the final dot.
-func (c *client) send(i int, body []byte) error {
+// send delivers messages from number first on over one connection; the content
+// of each is body with the final dot.
+func (c *client) send(first, messages int, body []byte) error {
 	s, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	for i := first; i < first+messages; i++ {
+		if err := s.send(i, body); err != nil {
+			return err
+		}
+	}
+	return s.command(221, "QUIT")
+}
+
+// send delivers message number i.
+func (s *session) send(i int, body []byte) error {
 	if err := s.command(250, "MAIL FROM:<sender@elsewhere.test>"); err != nil {
 		return err
 	}
@@ -99,10 +110,7 @@ func (c *client) send(i int, body []byte) error {
 	if _, err := s.Write(body); err != nil {
 		return err
 	}
-	if err := s.expect("content", 250); err != nil {
-		return err
-	}
-	return s.command(221, "QUIT")
+	return s.expect("content", 250)
 }
 
 // relay makes one attempt to relay, which has to be refused.

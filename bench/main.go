@@ -3,6 +3,8 @@
 //
 //	accept   accept and sync 10 KiB messages, one a connection, and deliver
 //	         them to Maildirs
+//	sink     the same, thrown away instead of delivered
+//	sink10   the same, ten a connection
 //	refuse   refuse a relay attempt
 //	idle     memory of connections that wait
 //	auth     log in by AUTH PLAIN, by each way to check a password
@@ -31,7 +33,7 @@ import (
 )
 
 // measures are what -what can name.
-var measures = []string{"disk", "accept", "refuse", "idle", "auth", "slow"}
+var measures = []string{"disk", "accept", "sink", "sink10", "refuse", "idle", "auth", "slow"}
 
 // plan is what to measure, how often and how much of it.
 type plan struct {

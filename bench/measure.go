@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,11 +37,7 @@ func measureAll(ctx context.Context, p plan, dir string, subjects []subject, way
 	plain := func(step func(subject) error) {
 		steps = append(steps, func(ctx context.Context, s subject) error { return running(ctx, s, step) })
 	}
-	if p.what["accept"] {
-		for _, n := range p.sessions {
-			plain(func(s subject) error { return accept(ctx, s, n, size(p.messages, n), res) })
-		}
-	}
+	steps = append(steps, acceptSteps(p, res)...)
 	if p.what["refuse"] {
 		plain(func(s subject) error { return refuse(ctx, s, 10, p.attempts, res) })
 	}
@@ -85,7 +82,7 @@ func running(ctx context.Context, s subject, step func(subject) error) (err erro
 		}
 	}()
 	const warmUp = 20
-	if _, err := send(ctx, s, "warm up", 2, warmUp); err != nil {
+	if _, err := send(ctx, s, "warm up", 2, warmUp, 1); err != nil {
 		return err
 	}
 	if err := s.site().awaitDelivered(ctx, warmUp); err != nil {
@@ -97,27 +94,51 @@ func running(ctx context.Context, s subject, step func(subject) error) (err erro
 	return step(s)
 }
 
-// send sends messages over sessions at once and returns how long it took until
-// the last was acknowledged.
-func send(ctx context.Context, s subject, what string, sessions, messages int) (time.Duration, error) {
+// toSink has messages thrown away where they would be delivered, during step.
+func toSink(s subject, step func(subject) error) (err error) {
+	if err := s.site().configure("virtual_transport = discard:\n", ""); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop(), s.site().configure("", "")) }()
+	if err := s.start(); err != nil {
+		return err
+	}
+	return step(s)
+}
+
+// send sends messages over sessions at once, each a connection as often as the
+// messages of one go into all, and returns how long it took until the last was
+// acknowledged.
+func send(ctx context.Context, s subject, what string, sessions, messages, each int) (time.Duration, error) {
 	body := message()
-	return repeat(ctx, s.name()+": "+what, sessions, messages, func(i int) error {
-		return s.site().client().send(i, body)
+	return repeat(ctx, s.name()+": "+what, sessions, messages/each, func(i int) error {
+		return s.site().client().send(i*each, each, body)
 	})
 }
 
+// load is what an accept measurement sends, and where to.
+type load struct {
+	measure  string // accept, sink, sink10
+	sessions int
+	messages int
+	each     int // messages in a connection
+	// await returns when all messages have left the queue.
+	await func(context.Context, int) error
+	left  string // what that is called
+}
+
 // accept measures messages accepted, synced and delivered.
-func accept(ctx context.Context, s subject, sessions, messages int, res *results) error {
+func accept(ctx context.Context, s subject, l load, res *results) error {
 	before, err := cpuSeconds(s.root())
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	took, err := send(ctx, s, fmt.Sprintf("accept, %d sessions", sessions), sessions, messages)
+	took, err := send(ctx, s, fmt.Sprintf("%s, %d sessions", l.measure, l.sessions), l.sessions, l.messages, l.each)
 	if err != nil {
 		return err
 	}
-	if err := s.site().awaitDelivered(ctx, messages); err != nil {
+	if err := l.await(ctx, l.messages); err != nil {
 		return err
 	}
 	delivered := time.Since(began)
@@ -125,11 +146,38 @@ func accept(ctx context.Context, s subject, sessions, messages int, res *results
 	if err != nil {
 		return err
 	}
-	n := float64(messages)
-	res.add("accept", sessions, "accepted and synced, messages/s", s.name(), n/took.Seconds())
-	res.add("accept", sessions, "delivered to Maildir, messages/s", s.name(), n/delivered.Seconds())
-	res.add("accept", sessions, "CPU s per 1,000 messages", s.name(), (after-before)/n*1000)
-	return s.site().clearMail()
+	n := float64(l.messages)
+	res.add(l.measure, l.sessions, "accepted and synced, messages/s", s.name(), n/took.Seconds())
+	res.add(l.measure, l.sessions, l.left+", messages/s", s.name(), n/delivered.Seconds())
+	res.add(l.measure, l.sessions, "CPU s per 1,000 messages", s.name(), (after-before)/n*1000)
+	return nil
+}
+
+// acceptSteps are the measurements of accepting mail.
+func acceptSteps(p plan, res *results) (steps []func(context.Context, subject) error) {
+	for _, n := range p.sessions {
+		if p.what["accept"] {
+			steps = append(steps, func(ctx context.Context, s subject) error {
+				return running(ctx, s, func(s subject) error {
+					l := load{"accept", n, size(p.messages, n), 1, s.site().awaitDelivered, "delivered to Maildir"}
+					return errors.Join(accept(ctx, s, l, res), s.site().clearMail())
+				})
+			})
+		}
+		for _, each := range []int{1, 10} {
+			measure := map[int]string{1: "sink", 10: "sink10"}[each]
+			if !p.what[measure] {
+				continue
+			}
+			steps = append(steps, func(ctx context.Context, s subject) error {
+				return toSink(s, func(s subject) error {
+					l := load{measure, n, size(p.messages, n), each, s.site().awaitRemoved(), "thrown away"}
+					return accept(ctx, s, l, res)
+				})
+			})
+		}
+	}
+	return steps
 }
 
 // refuse measures sessions that end in "554 ... Relay access denied".
@@ -206,6 +254,40 @@ func (s *site) awaitDelivered(ctx context.Context, n int) error {
 			return err
 		}
 	}
+}
+
+// awaitRemoved returns a function that waits until the log says of n messages,
+// from now on, that they have left the queue.
+func (s *site) awaitRemoved() func(context.Context, int) error {
+	var read int64
+	if st, err := os.Stat(s.log); err == nil {
+		read = st.Size()
+	}
+	return func(ctx context.Context, n int) error {
+		deadline := time.Now().Add(2 * time.Minute)
+		for {
+			got, err := s.removed(read)
+			if err != nil || got >= n {
+				return err
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%d messages were acknowledged and %d have left the queue", n, got)
+			}
+			if err := wait(ctx, 50*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// removed counts the messages that left the queue after the first bytes of the
+// log.
+func (s *site) removed(from int64) (int, error) {
+	log, err := os.ReadFile(s.log)
+	if err != nil || int64(len(log)) < from {
+		return 0, err
+	}
+	return bytes.Count(log[from:], []byte(": removed\n")), nil
 }
 
 // delivered counts the messages in the Maildirs.

@@ -12,7 +12,7 @@ import (
 
 // row is one figure of both servers. Disk figures stand alone.
 type row struct {
-	Measure  string             `json:"measure"` // accept, refuse, idle, disk
+	Measure  string             `json:"measure"` // accept, sink, refuse, idle, disk ...
 	Sessions int                `json:"sessions"`
 	Figure   string             `json:"figure"` // what is counted, with its unit
 	Median   map[string]float64 `json:"median"` // by "sekisho", "postfix", "disk"
