@@ -148,6 +148,7 @@ func (d *Draft) Commit(env mail.Envelope) error {
 		d.q.undraft(d.id)
 		return fmt.Errorf("%s: commit: %w", d.id, err)
 	}
+	d.q.countRush(now)
 	d.q.add(e)
 	return nil
 }

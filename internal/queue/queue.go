@@ -52,8 +52,10 @@ type Queue struct {
 	due     schedule
 	changed chan struct{} // closed when something became due earlier
 	waiters int           // of changed
-	serial  uint32        // last part of the ids
-	arrival uint64        // order among messages due at the same time
+	active  int           // messages claimed
+	rush    rush
+	serial  uint32 // last part of the ids
+	arrival uint64 // order among messages due at the same time
 }
 
 // Open opens the spool in dir, which it creates if need be, and repairs what
@@ -202,12 +204,16 @@ func (q *Queue) claim() (e *entry, wait time.Duration, changed <-chan struct{}) 
 	if len(q.due) > 0 {
 		wait = time.Duration(q.due[0].due - q.clock.Now().UnixNano())
 	}
+	if wait <= 0 && q.active >= rushActive && -wait < rushPatience && q.rush.on(q.clock.Now().UnixNano()) {
+		wait = rushWindow
+	}
 	if wait > 0 {
 		q.waiters++
 		return nil, wait, q.changed
 	}
 	e = q.due.pop()
 	e.claimed = true
+	q.active++
 	return e, 0, nil
 }
 
@@ -225,7 +231,7 @@ func (q *Queue) wait(ctx context.Context, d time.Duration, changed <-chan struct
 	return ctx.Err()
 }
 
-// announce wakes Next; q.mu is held.
+// announce lets Next look again; q.mu is held.
 func (q *Queue) announce() {
 	if q.waiters > 0 {
 		close(q.changed)
@@ -257,7 +263,8 @@ func (q *Queue) enter(e *entry) {
 func (q *Queue) giveBack(e *entry, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e.claimed, e.due = false, nanos(due)
+	q.unclaim(e)
+	e.due = nanos(due)
 	if e.deleted {
 		delete(q.entries, e.id)
 		return
@@ -265,10 +272,22 @@ func (q *Queue) giveBack(e *entry, due time.Time) {
 	q.enter(e)
 }
 
+// unclaim ends a claim, if there is one; q.mu is held.
+func (q *Queue) unclaim(e *entry) {
+	if e.claimed {
+		e.claimed = false
+		q.active--
+		if q.active < rushActive && len(q.due) > 0 {
+			q.announce()
+		}
+	}
+}
+
 // forget takes a message out of what is known, whatever its state.
 func (q *Queue) forget(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.unclaim(e)
 	if e.index >= 0 {
 		q.due.remove(e)
 	}

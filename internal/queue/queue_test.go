@@ -543,3 +543,50 @@ func TestFree(t *testing.T) {
 		t.Errorf("Free: %d, %v", n, err)
 	}
 }
+
+// While many messages come in few are handed out, but at least these, and for a
+// limited time.
+func TestRush(t *testing.T) {
+	for name, then := range map[string]func(s *site, active []*Message) error{
+		"one is done":      func(_ *site, active []*Message) error { return active[0].Remove() },
+		"the rush is over": func(s *site, _ []*Message) error { s.clock.Advance(2 * rushWindow); return nil },
+		"one waits for long": func(s *site, _ []*Message) error {
+			s.clock.Advance(rushPatience)
+			for range rushMessages {
+				s.countRush(s.clock.Now())
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			for range rushMessages {
+				s.put(t, "x\n", envelope("x@a.test"))
+			}
+			var active []*Message
+			for range rushActive {
+				active = append(active, s.next(t))
+			}
+			s.nothingNow(t)
+			if err := then(s, active); err != nil {
+				t.Fatal(err)
+			}
+			s.next(t)
+		})
+	}
+	s := newSite(t)
+	for range rushMessages - 1 {
+		s.put(t, "x\n", envelope("x@a.test"))
+	}
+	for range rushMessages - 1 { // that is no rush
+		s.next(t)
+	}
+}
+
+// nothingNow checks that Next would wait, whatever is due.
+func (s *site) nothingNow(t *testing.T) {
+	t.Helper()
+	if e, wait, _ := s.claim(); e != nil || wait <= 0 {
+		t.Fatalf("%v is handed out, wait %v", e, wait)
+	}
+}

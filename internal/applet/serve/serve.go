@@ -67,11 +67,11 @@ func Serve(e *Env, dir string, giveUpRoot func(*config.Config) error, ready func
 	return errors.Join(err, log.Close())
 }
 
-// roomForDisk lets more goroutines run at once than there are processors. One
+// roomForDisk lets one more goroutine run at once than there are processors. One
 // that syncs a file counts as running until the scheduler notices that it only
 // waits; on two processors two of them would stop everybody else.
 func roomForDisk() {
-	const syncs = 4
+	const syncs = 1
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + syncs)
 	}
