@@ -1,6 +1,6 @@
 // Sekisho is a mail server that behaves as Postfix does: one program with the
-// server, its tools, and the commands for accounts. Called by the name postconf
-// or postmap it is that command.
+// server, its tools, and the commands for accounts. Called by the name of one of
+// Postfix's commands, such as postconf, mailq or sendmail, it is that command.
 //
 // This package only reads the command line; every command is a package below
 // internal/applet.
@@ -23,9 +23,14 @@ import (
 	"sekisho/internal/applet/demo"
 	"sekisho/internal/applet/exit"
 	"sekisho/internal/applet/explain"
+	"sekisho/internal/applet/postcat"
 	"sekisho/internal/applet/postconf"
 	"sekisho/internal/applet/postmap"
+	"sekisho/internal/applet/postqueue"
+	"sekisho/internal/applet/postsuper"
+	"sekisho/internal/applet/queuectl"
 	"sekisho/internal/applet/saslauthd"
+	"sekisho/internal/applet/sendmail"
 	"sekisho/internal/applet/serve"
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
@@ -45,6 +50,12 @@ type commands struct {
 	Explain    explain.Cmd        `cmd:"" help:"Tell what becomes of a session, and why."`
 	Postconf   postconf.Cmd       `cmd:"" help:"Print parameters and services as postconf(1) does."`
 	Postmap    postmap.Cmd        `cmd:"" help:"Ask lookup tables as postmap(1) does."`
+	Queue      queuectl.Cmd       `cmd:"" help:"Look into the queue, and work on it."`
+	Mailq      sendmail.MailqCmd  `cmd:"" help:"List the queue as mailq(1) does."`
+	Postqueue  postqueue.Cmd      `cmd:"" help:"List or flush the queue as postqueue(1) does."`
+	Postsuper  postsuper.Cmd      `cmd:"" help:"Delete, hold, release, requeue messages as postsuper(1) does."`
+	Postcat    postcat.Cmd        `cmd:"" help:"Print a message of the queue as postcat(1) does."`
+	Sendmail   sendmail.Cmd       `cmd:"" help:"Send mail as sendmail(1) does."`
 	Domain     account.DomainCmd  `cmd:"" help:"Manage domains."`
 	Mailbox    account.MailboxCmd `cmd:"" help:"Manage mailboxes and their passwords."`
 	Alias      account.AliasCmd   `cmd:"" help:"Manage aliases."`
@@ -54,7 +65,10 @@ type commands struct {
 }
 
 // tools are the commands that can also be called by their name alone.
-var tools = map[string]bool{"postconf": true, "postmap": true, "saslauthd": true}
+var tools = map[string]bool{
+	"postconf": true, "postmap": true, "saslauthd": true,
+	"mailq": true, "postqueue": true, "postsuper": true, "postcat": true, "sendmail": true,
+}
 
 // version is Sekisho's own; mail_version says which Postfix it behaves like.
 const version = "0.1"
@@ -75,6 +89,7 @@ func run(args []string, in, out, errOut *os.File) int {
 	if name := filepath.Base(args[0]); tools[name] {
 		words = append([]string{name}, words...)
 	}
+	words = asTyped(words)
 	var cli commands
 	parser, err := kong.New(&cli,
 		kong.Name("sekisho"),
@@ -100,6 +115,15 @@ func run(args []string, in, out, errOut *os.File) int {
 	return 0
 }
 
+// asTyped keeps the parser away from the command line of Postfix's commands,
+// which read it themselves.
+func asTyped(words []string) []string {
+	if len(words) < 2 || !tools[words[0]] || words[0] == "saslauthd" || words[1] == "--help" {
+		return words
+	}
+	return append([]string{words[0], "--"}, words[1:]...)
+}
+
 // environments are what the commands need, each its own.
 func environments(k *kong.Context, in, out, errOut *os.File) []any {
 	k.BindTo(out, (*io.Writer)(nil))
@@ -111,6 +135,11 @@ func environments(k *kong.Context, in, out, errOut *os.File) []any {
 		&explain.Env{Context: ctx, Out: out, Clock: clock.System{}},
 		&postconf.Env{Out: out, Err: errOut, Config: dir, Given: given},
 		&postmap.Env{In: in, Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
+		&queuectl.Env{Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
+		&postqueue.Env{Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
+		&postsuper.Env{In: in, Err: errOut, Config: dir, Clock: clock.System{}},
+		&postcat.Env{Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
+		&sendmail.Env{In: in, Out: out, Err: errOut, Config: dir, Clock: clock.System{}},
 		&saslauthd.Env{Context: ctx, Directory: accounts, Args: os.Args, Err: errOut, Clock: clock.System{}},
 		&authserver.Env{Context: ctx, Clock: clock.System{}},
 		&account.Env{Context: ctx, Directory: accounts, In: in, Out: out, Err: errOut, Clock: clock.System{}},

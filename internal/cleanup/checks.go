@@ -77,7 +77,7 @@ func (m *Message) mimeError(e mimestate.Errors, text string) {
 func (m *Message) origin() string {
 	c := &m.env.Client
 	switch {
-	case c.Name == "" && m.internal():
+	case c.Name == "" && m.homemade():
 		return "local"
 	case c.Name == "":
 		return m.facts.NameAddr()
@@ -96,7 +96,7 @@ func (m *Message) log(action, context, content, text string) {
 		b.WriteString(" to=<" + mail.Quote(m.recipient) + ">")
 	}
 	proto, helo := m.env.Client.Protocol, m.env.Client.Helo
-	if !m.internal() && m.env.Client.Name == "" {
+	if !m.homemade() && m.env.Client.Name == "" {
 		proto, helo = m.facts.ProtocolName, m.facts.HeloName
 	}
 	if proto != "" {

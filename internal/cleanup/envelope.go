@@ -161,7 +161,7 @@ func (m *Message) warnings(texts []string) {
 // is forwarded has the client that brought it first.
 func (m *Message) clientIsLocal() bool {
 	f := m.facts
-	if m.internal() {
+	if m.homemade() {
 		if m.env.Client.Address == "" {
 			return true
 		}

@@ -62,6 +62,7 @@ type Message struct {
 	redirect2   string // of header and body checks: comes before the former
 	filter2     string // same
 
+	fullName string            // of the sender
 	rewriter *rewrite.Resolver // completes addresses in headers; nil: they stay
 	local    bool              // the message comes from a client that is ours
 	hops     int
@@ -107,8 +108,8 @@ func (m *Message) worded(code int, otherwise mail.Reply) mail.Reply {
 
 // Begin starts a message: env has the queue id, the arrival time, the sender,
 // all accepted recipients as the client gave them, and the client; facts are
-// those of the session, for log lines, and nil or without a client's address
-// for a message that the server made itself; src answers table look-ups. Trouble with
+// those of the session, for log lines, without a client's address for a message
+// that a local user submitted, and nil for one that the server made itself; src answers table look-ups. Trouble with
 // the envelope is kept for Close; an error means that the queue has no room or
 // its disk fails.
 func (c *Cleaner) Begin(ctx context.Context, env mail.Envelope, facts *mail.Facts, src evidence.Source) (*Message, error) {
@@ -143,7 +144,14 @@ func (c *Cleaner) Begin(ctx context.Context, env mail.Envelope, facts *mail.Fact
 }
 
 // internal reports whether the server made the message itself.
-func (m *Message) internal() bool { return m.facts == nil || m.facts.ClientAddress == "" }
+func (m *Message) internal() bool { return m.facts == nil || m.env.Probe }
+
+// homemade reports whether no client brought the message.
+func (m *Message) homemade() bool { return m.facts == nil || m.facts.ClientAddress == "" }
+
+// SetFullName tells the name of the sender, for a From header that is missing.
+// It comes before the first WriteLine.
+func (m *Message) SetFullName(name string) { m.fullName = name }
 
 // chooseContext finds out whether headers are rewritten, and how.
 func (m *Message) chooseContext() {

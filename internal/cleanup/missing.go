@@ -1,6 +1,8 @@
 package cleanup
 
 import (
+	"strings"
+
 	"sekisho/internal/mail"
 	"sekisho/internal/mimestate"
 )
@@ -37,11 +39,25 @@ func (m *Message) headersEnd() {
 		if sender == "" {
 			sender = mailerDaemon
 		}
-		m.outText(m.resent + "From: " + mail.Quote(sender))
+		m.outText(m.resent + "From: " + m.fromValue(mail.Quote(sender)))
 	}
 	if add && m.seen&hasVisible == 0 {
 		m.addUndisclosed()
 	}
+}
+
+// fromValue is the value of a From header that is added (header_from_format).
+func (m *Message) fromValue(sender string) string {
+	words := strings.Fields(m.fullName)
+	switch {
+	case len(words) == 0:
+		return sender
+	case m.c.set.fromObsolete:
+		return sender + " (" + strings.NewReplacer("\\", "\\\\", "(", "\\(", ")", "\\)").Replace(strings.Join(words, " ")) + ")"
+	case strings.ContainsAny(m.fullName, `()<>[]:;@\,."`):
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(m.fullName) + `" <` + sender + ">"
+	}
+	return strings.Join(words, " ") + " <" + sender + ">"
 }
 
 func (m *Message) addUndisclosed() {

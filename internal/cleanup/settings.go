@@ -65,6 +65,7 @@ type settings struct {
 	headers       map[string]header // by lower-case name
 	always        bool              // always_add_missing_headers
 	undisclosed   string
+	fromObsolete  bool              // header_from_format
 	remote        *rewrite.Resolver // nil: headers of strangers stay as they are
 	hops          int
 	tokens        int
@@ -145,7 +146,9 @@ func (r *reader) settings(w World) settings {
 
 		headers: knownHeaders(c.Strings("message_drop_headers")), always: c.Bool("always_add_missing_headers"),
 		undisclosed: c.Str("undisclosed_recipients_header"),
-		hops:        c.Int("hopcount_limit"), tokens: c.Int("header_address_token_limit"),
+
+		fromObsolete: c.Str("header_from_format") == "obsolete",
+		hops:         c.Int("hopcount_limit"), tokens: c.Int("header_address_token_limit"),
 		headerSize: c.Int("header_size_limit"), lineLength: max(c.Int("line_length_limit"), 1),
 		messageSize: int64(c.Int("message_size_limit")), straySpace: c.Bool("cleanup_replace_stray_cr_lf"),
 		rejectChars: config.Unescape(c.Str("message_reject_characters")), stripChars: config.Unescape(c.Str("message_strip_characters")),

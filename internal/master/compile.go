@@ -65,7 +65,7 @@ func (sh *shared) openQueue(cfg *config.Config, log *slog.Logger) (err error) {
 			err = fmt.Errorf("%s: sekisho_spool_directory: %w", cfg.Pos("sekisho_spool_directory"), err)
 		}
 	}()
-	dir, o := spoolDir(cfg), queue.Options{Clock: sh.clock, Log: log}
+	dir, o := control.Dir(cfg), queue.Options{Clock: sh.clock, Log: log}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -169,6 +169,7 @@ func (b *builder) mail() {
 	b.failAll(problems)
 	p := &poster{cleaner: own, queue: b.shared.queue, world: b.world}
 	b.post = p.post
+	b.commandService = b.commands()
 	b.verifier = b.newVerifier()
 	b.tls = b.knowledge()
 	b.manager = b.newManager()

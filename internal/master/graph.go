@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 
 	"sekisho/internal/anvil"
@@ -64,9 +63,12 @@ type graph struct {
 	services []*service
 	manager  *qmgr.Manager
 	verifier *verify.Verifier
-	log      *slog.Logger
-	shared   *shared
-	closers  []func() error
+
+	commandService control.Service // for whoever comes over the control socket
+
+	log     *slog.Logger
+	shared  *shared
+	closers []func() error
 
 	stopManager context.CancelFunc
 
@@ -113,6 +115,7 @@ func (g *graph) end() {
 // goes on until the graph is retired; deliveries under way then go on until kill
 // ends.
 func (g *graph) start(kill context.Context) {
+	g.shared.control.Use(g.commandService)
 	var ctx context.Context
 	ctx, g.stopManager = context.WithCancel(kill)
 	g.begin()
@@ -131,13 +134,4 @@ func (g *graph) start(kill context.Context) {
 func (g *graph) retire() {
 	g.stopManager()
 	g.end()
-}
-
-// spoolDir is where the queue is.
-func spoolDir(cfg *config.Config) string {
-	dir := cfg.Str("sekisho_spool_directory")
-	if filepath.IsAbs(dir) {
-		return dir
-	}
-	return filepath.Join(cfg.Dir, dir)
 }

@@ -33,7 +33,7 @@ func internal(cfg *config.Config) *config.Config {
 // post is a bounce.Post.
 func (p *poster) post(ctx context.Context, env mail.Envelope, write func(id string, w io.Writer) error) error {
 	env.QueueID = p.queue.NewID()
-	m, err := p.cleaner.Begin(ctx, env, &mail.Facts{}, evidence.NewSession(ctx, p.world))
+	m, err := p.cleaner.Begin(ctx, env, nil, evidence.NewSession(ctx, p.world))
 	if err != nil {
 		return err
 	}

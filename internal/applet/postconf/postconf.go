@@ -30,10 +30,10 @@ type Env struct {
 	Given  bool
 }
 
-// Cmd takes its command line as it is: it is read as getopt(3) reads that of
+// Cmd takes its command line as it is, which comes after "--": it is read as getopt(3) reads that of
 // Postfix's command.
 type Cmd struct {
-	Args []string `arg:"" optional:"" passthrough:"" help:"[-dfFhHmMnpPx] [-c DIR] [-C CLASS] [-o NAME=VALUE] [NAME...]"`
+	Args []string `arg:"" optional:"" help:"[-dfFhHmMnpPx] [-c DIR] [-C CLASS] [-o NAME=VALUE] [NAME...]"`
 }
 
 // Run runs the command; the error is an exit.Status.

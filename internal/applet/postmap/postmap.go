@@ -32,10 +32,10 @@ type Env struct {
 	Clock  clock.Clock
 }
 
-// Cmd takes its command line as it is: it is read as getopt(3) reads that of
+// Cmd takes its command line as it is, which comes after "--": it is read as getopt(3) reads that of
 // Postfix's command.
 type Cmd struct {
-	Args []string `arg:"" optional:"" passthrough:"" help:"[-bhjms] [-c DIR] [-q KEY] [TYPE:]FILE..."`
+	Args []string `arg:"" optional:"" help:"[-bhjms] [-c DIR] [-q KEY] [TYPE:]FILE..."`
 }
 
 // Run runs the command; the error is an exit.Status.
@@ -236,15 +236,15 @@ func (m *run) keys() (found bool, err error) {
 // entry prints one entry.
 func (m *run) entry(out io.Writer, key, value string) {
 	if m.json {
-		fmt.Fprintf(out, "{%s: %s}\n", quoteJSON(key), quoteJSON(value))
+		fmt.Fprintf(out, "{%s: %s}\n", QuoteJSON(key), QuoteJSON(value))
 		return
 	}
 	fmt.Fprintf(out, "%s\t%s\n", key, value)
 }
 
-// quoteJSON makes a JSON string of bytes as Postfix does: what is not ASCII
+// QuoteJSON makes a JSON string of bytes as Postfix does: what is not ASCII
 // stays, even if it is not UTF-8.
-func quoteJSON(s string) string {
+func QuoteJSON(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for i := range len(s) {

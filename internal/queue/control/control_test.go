@@ -233,7 +233,7 @@ func TestStrangeClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for _, says := range []string{"", "?\n", `{"op":"dance"}` + "\n", strings.Repeat("x", 5000)} {
+	for _, says := range []string{"", "?\n", `{"op":"dance"}` + "\n", strings.Repeat("x", maxRequest+1)} {
 		conn, err := net.DialUnix("unix", nil, addr)
 		if err != nil {
 			t.Fatal(err)

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"sekisho/internal/mail"
 	"sekisho/internal/queue"
 )
 
@@ -20,36 +23,45 @@ import (
 // one line of the answer.
 const requestTime = 30 * time.Second
 
+// maxRequest is how long a request may be: one with very many recipients.
+const maxRequest = 16 << 20
+
 // request asks for one thing.
 type request struct {
 	Op     string `json:"op"`
 	ID     string `json:"id,omitempty"`
 	Domain string `json:"domain,omitempty"`
+
+	Submission *Submission `json:"submission,omitempty"` // its content follows
 }
 
 // answer is one line of an answer.
 type answer struct {
-	Message *Message `json:"message,omitempty"`
-	Length  *int64   `json:"length,omitempty"` // of the content that follows
-	Count   int      `json:"count,omitempty"`
-	Error   string   `json:"error,omitempty"`
-	Code    string   `json:"code,omitempty"` // of an error that the client should recognise
-	End     bool     `json:"end,omitempty"`
+	Message *Message    `json:"message,omitempty"`
+	Length  *int64      `json:"length,omitempty"` // of the content that follows
+	Count   int         `json:"count,omitempty"`
+	Refused *mail.Reply `json:"refused,omitempty"` // of a submission
+	Error   string      `json:"error,omitempty"`
+	Code    string      `json:"code,omitempty"` // of an error that the client should recognise
+	End     bool        `json:"end,omitempty"`
 }
 
 // codes are errors that pass the socket.
 var codes = map[string]error{
-	"not found": queue.ErrNotFound, "not held": queue.ErrNotHeld, "damaged": queue.ErrDamaged,
+	"not found": queue.ErrNotFound, "not held": queue.ErrNotHeld, "damaged": queue.ErrDamaged, "denied": ErrDenied,
 }
 
 // Server answers queue commands.
 type Server struct {
-	spool *local
-	o     queue.Options
-	ln    *net.UnixListener
-	busy  sync.WaitGroup
-	ctx   context.Context // ends with Close
-	end   context.CancelFunc
+	service atomic.Pointer[Service] // nil until Use
+	spool   *local
+	o       queue.Options
+	ln      *net.UnixListener
+	busy    sync.WaitGroup
+	dir     string          // of the spool
+	used    chan struct{}   // closed by the first Use
+	ctx     context.Context // ends with Close
+	end     context.CancelFunc
 }
 
 // Serve answers queue commands about the queue that is open in dir, until
@@ -69,10 +81,25 @@ func Serve(q *queue.Queue, dir string, o queue.Options) (*Server, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, socketName), err)
 	}
 	ln.SetUnlinkOnClose(false) // its name goes through a descriptor
-	s := &Server{spool: &local{q, o.Clock.Now}, o: o, ln: ln}
+	// Everybody may ask; who it is decides about the answer.
+	if err := errors.Join(os.Chmod(dir, 0o711), os.Chmod(filepath.Join(dir, socketName), 0o666)); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	s := &Server{spool: &local{q, o.Clock.Now}, o: o, ln: ln, used: make(chan struct{}), dir: dir}
 	s.ctx, s.end = context.WithCancel(context.Background())
+	if err := s.openMaildrop(); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
 	s.busy.Go(s.accept)
+	s.busy.Go(s.pickUp)
 	return s, nil
+}
+
+// Use has the server obey a configuration from now on.
+func (s *Server) Use(service Service) {
+	if s.service.Swap(&service) == nil {
+		close(s.used)
+	}
 }
 
 // Close ends the server; requests that have come are answered.
@@ -108,8 +135,10 @@ func (s *Server) accept() {
 // client is one who asks.
 type client struct {
 	net.Conn
-	w *bufio.Writer
-	e *json.Encoder
+	in  *bufio.Reader
+	who caller
+	w   *bufio.Writer
+	e   *json.Encoder
 }
 
 // Write writes with a limit of time.
@@ -120,22 +149,29 @@ func (c *client) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-func (s *Server) serve(conn net.Conn) error {
+func (s *Server) serve(conn *net.UnixConn) error {
 	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
 		return err
 	}
-	line, err := bufio.NewReader(io.LimitReader(conn, 4096)).ReadBytes('\n')
+	limited := &io.LimitedReader{R: conn, N: maxRequest}
+	in := bufio.NewReader(limited)
+	line, err := in.ReadBytes('\n')
 	if err == io.EOF && len(line) == 0 {
 		return nil // only looked whether there is a server
 	}
 	if err != nil {
 		return err
 	}
+	limited.N = math.MaxInt64
 	var r request
 	if err := json.Unmarshal(line, &r); err != nil {
-		return fmt.Errorf("request %q: %w", line, err)
+		return fmt.Errorf("request %.100q: %w", line, err)
 	}
-	c := &client{Conn: conn}
+	who, err := peer(conn)
+	if err != nil {
+		return err
+	}
+	c := &client{Conn: conn, in: in, who: who}
 	c.w = bufio.NewWriterSize(c, 32<<10)
 	c.e = json.NewEncoder(c.w)
 	last, err := s.do(c, r)
@@ -149,6 +185,9 @@ func (s *Server) serve(conn net.Conn) error {
 // do does what is asked and returns the last line of the answer; the error is
 // that of the connection.
 func (s *Server) do(c *client, r request) (last answer, err error) {
+	if err := s.allow(c.who, r.Op); err != nil {
+		return failed(err), nil
+	}
 	switch r.Op {
 	case "list":
 		return last, s.list(c)
@@ -163,11 +202,29 @@ func (s *Server) do(c *client, r request) (last answer, err error) {
 	case "flush site":
 		last.Count, err = s.spool.FlushSite(r.Domain)
 		return last, err
+	case "submit":
+		return s.submit(c, c.in, c.who, r.Submission), nil
 	}
 	if f := s.spool.operation(r.Op); f != nil {
-		return failed(f(r.ID)), nil
+		err := f(r.ID)
+		s.note(r, err)
+		return failed(err), nil
 	}
 	return failed(fmt.Errorf("the server knows no request %q", r.Op)), nil
+}
+
+// done are what was done to a message, in the words of Postfix's log.
+var done = map[string]string{
+	"hold": "placed on hold", "release": "released from hold", "requeue": "requeued", "expire": "expired", "delete": "removed",
+}
+
+// note logs what was done to a message.
+func (s *Server) note(r request, err error) {
+	if word := done[r.Op]; word != "" && err == nil {
+		if service := s.service.Load(); service != nil {
+			service.Log.Info(r.ID + ": " + word)
+		}
+	}
 }
 
 // operation returns what is done to one message, or to all, by name.
@@ -206,6 +263,9 @@ func failed(err error) answer {
 
 func (s *Server) list(c *client) error {
 	for m := range s.spool.All() {
+		if !c.who.full {
+			m.Envelope.Client = mail.Client{}
+		}
 		if err := c.e.Encode(answer{Message: &m}); err != nil {
 			return err
 		}

@@ -11,6 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"sekisho/internal/config"
 	"sekisho/internal/deliver"
 	"sekisho/internal/mail"
 	"sekisho/internal/queue"
@@ -96,14 +99,52 @@ func state(i queue.Info, now time.Time) State {
 	return Incoming
 }
 
+// Dir returns the folder of a configuration's spool.
+func Dir(cfg *config.Config) string {
+	dir := cfg.Str("sekisho_spool_directory")
+	if filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(cfg.Dir, dir)
+}
+
+// ErrNoServer is the error when no server has the spool open.
+var ErrNoServer = errors.New("the server does not run")
+
+// ErrDenied is the error of a user who may not do something. Its text is in
+// Postfix's words.
+var ErrDenied = errors.New("not allowed")
+
+// reach returns the spool of a server that runs, or ErrNoServer.
+func reach(dir string) (*remote, error) {
+	r, err := dial(dir)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("spool %s: %w", dir, ErrNoServer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spool %s: asking the server: %w", dir, err)
+	}
+	return r, nil
+}
+
+// Ask returns the spool of the server that runs; the error is ErrNoServer when
+// none does.
+func Ask(dir string) (Spool, error) {
+	r, err := reach(dir)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 // Open returns the spool in dir, through the server if it runs.
 func Open(dir string, o queue.Options) (Spool, error) {
-	r, err := dial(dir)
+	r, err := reach(dir)
 	if err == nil {
 		return r, nil
 	}
-	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("spool %s: asking the server: %w", dir, err)
+	if !errors.Is(err, ErrNoServer) {
+		return nil, err
 	}
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err) // do not make one
@@ -121,7 +162,8 @@ const socketName = "control"
 // socket returns an address by which the socket can be reached, however long
 // the directory's path is, as long as dir is open.
 func socket(dir string) (addr *net.UnixAddr, d *os.File, err error) {
-	if d, err = os.Open(dir); err != nil {
+	// O_PATH: others may enter the directory, but not read it.
+	if d, err = os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
 		return nil, nil, err
 	}
 	name := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", d.Fd()), socketName)
