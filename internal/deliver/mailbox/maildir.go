@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // maildir writes a message into tmp, has it on disk, and gives it its name in
@@ -21,7 +23,11 @@ func (s *Store) maildir(_ context.Context, b Box, c Copy, content io.Reader) err
 	if err != nil {
 		return s.maildirFailure(b, fail(b, err, "create maildir file %s", tmp))
 	}
+	left := true
 	defer func() {
+		if !left {
+			return
+		}
 		if err := os.Remove(tmp); err != nil {
 			s.Log.Warn("remove " + tmp + ": " + Reason(err))
 		}
@@ -31,7 +37,7 @@ func (s *Store) maildir(_ context.Context, b Box, c Copy, content io.Reader) err
 		return s.maildirFailure(b, copyFailure(err))
 	}
 	name = fmt.Sprintf("%snew/%d.%sM%d.%s", b.Path, now.Unix(), name, now.Nanosecond()/1000, host)
-	if err := link(tmp, name, b.Path); err != nil {
+	if left, err = move(tmp, name, b.Path); err != nil {
 		return s.maildirFailure(b, fail(b, err, "create maildir file %s", name))
 	}
 	return nil
@@ -104,20 +110,33 @@ func create(name string) (*os.File, error) {
 	return os.OpenFile(name, flags, 0o600)
 }
 
-// link gives a file its name in the directory new, which is made with its
-// sister cur if need be, and has the name on disk.
-func link(tmp, name, maildir string) error {
-	err := os.Link(tmp, name)
+// move gives a file its name in the directory new, which is made with its
+// sister cur if need be, and has the name on disk. left: tmp is still there.
+func move(tmp, name, maildir string) (left bool, err error) {
+	left, err = rename(tmp, name)
 	if errors.Is(err, os.ErrNotExist) {
 		if err := errors.Join(makeDirs(maildir+"cur"), makeDirs(maildir+"new")); err != nil {
-			return err
+			return true, err
 		}
-		err = os.Link(tmp, name)
+		left, err = rename(tmp, name)
 	}
 	if err != nil {
-		return err
+		return left, err
 	}
-	return syncDir(filepath.Dir(name))
+	return left, syncDir(filepath.Dir(name))
+}
+
+// rename gives a file another name that nobody has. Where the file system
+// cannot do that at once the old one is left.
+func rename(from, to string) (left bool, err error) {
+	err = unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	switch err {
+	case nil:
+		return false, nil
+	case unix.EINVAL, unix.ENOSYS:
+		return true, os.Link(from, to)
+	}
+	return true, &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 }
 
 // makeDirs makes a directory and those above it that are missing, each of them
