@@ -126,7 +126,7 @@ func TestPlanRefusesNonsense(t *testing.T) {
 	for _, args := range [][3]string{
 		{"disk,acept", "postfix", "1"}, {"disk", "postfix", "0"}, {"disk", "postfix", "1,x"},
 	} {
-		if err := new(plan).parse(args[0], args[1], args[2]); err == nil {
+		if err := new(plan).parse(args[0], args[1], args[2], "1000"); err == nil {
 			t.Errorf("%v was taken", args)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,22 +114,6 @@ func (s *session) send(i int, body []byte) error {
 	return s.expect("content", 250)
 }
 
-// relay makes one attempt to relay, which has to be refused.
-func (c *client) relay() error {
-	s, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	if err := s.command(250, "MAIL FROM:<sender@elsewhere.test>"); err != nil {
-		return err
-	}
-	if err := s.command(554, "RCPT TO:<user@elsewhere.test>"); err != nil {
-		return err
-	}
-	return s.command(221, "QUIT")
-}
-
 // account is the name of account i, which is mailbox i as well.
 func account(i int) string { return fmt.Sprintf("user%d@bench.test", i%mailboxes) }
 
@@ -160,19 +145,14 @@ func (held sessions) close() {
 }
 
 // hold opens n connections; what it returns is to be closed, with an error too.
-func (c *client) hold(ctx context.Context, name string, n int) (sessions, error) {
+func hold(ctx context.Context, name string, n int, open func() (*session, error)) (sessions, error) {
 	held := make(sessions, n)
 	_, err := repeat(ctx, name+": idle", 10, n, func(i int) (err error) {
-		held[i], err = c.open()
+		held[i], err = open()
 		return err
 	})
-	var open sessions
-	for _, s := range held {
-		if s != nil {
-			open = append(open, s)
-		}
-	}
-	return open, err
+	opened := slices.DeleteFunc(held, func(s *session) bool { return s == nil })
+	return opened, err
 }
 
 // repeat calls f(0) to f(n-1), as many at once as workers, shows progress, and

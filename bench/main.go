@@ -5,8 +5,8 @@
 //	         them to Maildirs
 //	sink     the same, thrown away instead of delivered
 //	sink10   the same, ten a connection
-//	refuse   refuse a relay attempt
-//	idle     memory of connections that wait
+//	refuse   refuse relay attempts, unknown users, clients in a block list
+//	idle     memory of connections that wait, without and with TLS
 //	auth     log in by AUTH PLAIN, by each way to check a password
 //	slow     log in all at once where a password takes 200 ms to check
 //	disk     the disk's own rate of syncing such files, which bounds accept
@@ -40,11 +40,11 @@ type plan struct {
 	what     map[string]bool // of measures
 	subjects []string        // sekisho, postfix
 	sessions []int
-	messages int // of an accept measurement with 10 sessions or more
-	attempts int // of a refuse measurement
-	idle     int // connections
-	logins   int // of an auth measurement, by each way
-	slow     int // logins at once
+	messages int   // of an accept measurement with 10 sessions or more
+	attempts int   // of a refuse measurement, of each kind
+	idle     []int // connections
+	logins   int   // of an auth measurement, by each way
+	slow     int   // logins at once
 	rounds   int
 	keep     bool
 }
@@ -58,14 +58,14 @@ func main() {
 	sessions := flag.String("sessions", "1,10,50", "numbers of sessions at once for accept and disk")
 	var p plan
 	flag.IntVar(&p.messages, "messages", 3000, "messages of an accept measurement (a third with less than 10 sessions)")
-	flag.IntVar(&p.attempts, "attempts", 3000, "relay attempts of a refuse measurement")
-	flag.IntVar(&p.idle, "idle", 1000, "idle connections")
+	flag.IntVar(&p.attempts, "attempts", 3000, "sessions of a refuse measurement, of each kind")
+	idle := flag.String("idle", "1000,10000", "numbers of idle connections")
 	flag.IntVar(&p.logins, "logins", 3000, "logins of an auth measurement, by each way")
 	flag.IntVar(&p.slow, "slow", 1000, "logins at once against a slow backend")
 	flag.IntVar(&p.rounds, "rounds", 3, "how often each is measured; the median counts")
 	flag.BoolVar(&p.keep, "keep", false, "leave configuration, logs and mail behind")
 	flag.Parse()
-	if err := p.parse(*what, *subjects, *sessions); err != nil {
+	if err := p.parse(*what, *subjects, *sessions, *idle); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
@@ -76,7 +76,7 @@ func main() {
 }
 
 // parse fills in the lists of the command line.
-func (p *plan) parse(what, subjects, sessions string) error {
+func (p *plan) parse(what, subjects, sessions, idle string) (err error) {
 	p.what = map[string]bool{}
 	for _, w := range strings.Split(what, ",") {
 		if !slices.Contains(measures, w) {
@@ -85,14 +85,23 @@ func (p *plan) parse(what, subjects, sessions string) error {
 		p.what[w] = true
 	}
 	p.subjects = strings.Split(subjects, ",")
-	for _, s := range strings.Split(sessions, ",") {
+	if p.sessions, err = numbers("-sessions", sessions); err != nil {
+		return err
+	}
+	p.idle, err = numbers("-idle", idle)
+	return err
+}
+
+// numbers reads the list of an option.
+func numbers(option, list string) (out []int, err error) {
+	for _, s := range strings.Split(list, ",") {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
-			return fmt.Errorf("-sessions: %q is not a number above 0", s)
+			return nil, fmt.Errorf("%s: %q is not a number above 0", option, s)
 		}
-		p.sessions = append(p.sessions, n)
+		out = append(out, n)
 	}
-	return nil
+	return out, nil
 }
 
 // run measures and prints. Everything it starts has ended when it returns.

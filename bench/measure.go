@@ -34,15 +34,12 @@ func measureAll(ctx context.Context, p plan, dir string, subjects []subject, way
 		}
 	}
 	var steps []func(context.Context, subject) error
-	plain := func(step func(subject) error) {
-		steps = append(steps, func(ctx context.Context, s subject) error { return running(ctx, s, step) })
-	}
 	steps = append(steps, acceptSteps(p, res)...)
 	if p.what["refuse"] {
-		plain(func(s subject) error { return refuse(ctx, s, 10, p.attempts, res) })
+		steps = append(steps, refusals(p.attempts, res)...)
 	}
 	if p.what["idle"] {
-		plain(func(s subject) error { return idle(ctx, s, p.idle, res) })
+		steps = append(steps, silences(p.idle, res)...)
 	}
 	for _, w := range ways {
 		if w.name == slowWay {
@@ -178,52 +175,6 @@ func acceptSteps(p plan, res *results) (steps []func(context.Context, subject) e
 		}
 	}
 	return steps
-}
-
-// refuse measures sessions that end in "554 ... Relay access denied".
-func refuse(ctx context.Context, s subject, sessions, attempts int, res *results) error {
-	before, err := cpuSeconds(s.root())
-	if err != nil {
-		return err
-	}
-	took, err := repeat(ctx, fmt.Sprintf("%s: refuse, %d sessions", s.name(), sessions), sessions, attempts, func(int) error {
-		return s.site().client().relay()
-	})
-	if err != nil {
-		return err
-	}
-	after, err := cpuSeconds(s.root())
-	if err != nil {
-		return err
-	}
-	n := float64(attempts)
-	res.add("refuse", sessions, "relay attempts refused, sessions/s", s.name(), n/took.Seconds())
-	res.add("refuse", sessions, "CPU s per 1,000 sessions", s.name(), (after-before)/n*1000)
-	return nil
-}
-
-// idle measures the memory of connections that said EHLO and wait.
-func idle(ctx context.Context, s subject, connections int, res *results) error {
-	before, err := pss(s.root())
-	if err != nil {
-		return err
-	}
-	held, err := s.site().client().hold(ctx, s.name(), connections)
-	defer held.close()
-	if err != nil {
-		return err
-	}
-	// What was needed only while they connected goes back meanwhile.
-	if err := wait(ctx, 3*time.Second); err != nil {
-		return err
-	}
-	after, err := pss(s.root())
-	if err != nil {
-		return err
-	}
-	res.add("idle", connections, "memory of a connection, KiB", s.name(), float64(after-before)/1024/float64(connections))
-	res.add("idle", connections, "memory in all, MiB", s.name(), float64(after)/1024/1024)
-	return nil
 }
 
 // wait waits for d, or until ctx ends.

@@ -81,7 +81,7 @@ func slow(ctx context.Context, s subject, n int, res *results) error {
 	if err := atOnce(ctx, s, "connect, EHLO, AUTH", n, res, c.login); err != nil {
 		return err
 	}
-	held, err := c.hold(ctx, s.name(), n)
+	held, err := hold(ctx, s.name(), n, c.open)
 	defer held.close()
 	if err != nil {
 		return err

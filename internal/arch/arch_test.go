@@ -18,7 +18,7 @@ import (
 // below it. A package may import its own layer and those before it. The last
 // layer is tests and tools, which may import what they look at.
 var layers = [][]string{
-	{"internal/wire", "internal/clock", "internal/safefile", "internal/maillog", "internal/tlsinfo", "internal/tlsconf", "internal/dane"},
+	{"internal/wire", "internal/clock", "internal/safefile", "internal/maillog", "internal/idle", "internal/tlsinfo", "internal/tlsconf", "internal/dane"},
 	{"internal/config", "internal/mail", "internal/tok822", "internal/mimestate"},
 	{"internal/dns", "internal/zone", "internal/mtasts", "internal/tlsrpt", "internal/evidence", "internal/sqldb", "internal/table/...", "internal/directory/...", "internal/sasl/..."},
 	{"internal/matchlist", "internal/dnsfilter", "internal/rewrite", "internal/restrict", "internal/policyd", "internal/explain", "internal/site", "internal/check", "internal/anvil", "internal/verify"},

@@ -203,7 +203,7 @@ func (b *builder) servers() {
 			b.fail(err)
 			continue
 		}
-		svc.serve = srv.Serve
+		svc.server = srv
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"sync"
 
 	"sekisho/internal/anvil"
@@ -15,6 +14,7 @@ import (
 	"sekisho/internal/queue/control"
 	"sekisho/internal/sasl/penalty"
 	"sekisho/internal/site"
+	"sekisho/internal/smtpd"
 	"sekisho/internal/verify"
 )
 
@@ -52,7 +52,7 @@ type service struct {
 	name      string
 	pos       config.Pos
 	endpoints []endpoint
-	serve     func(ctx context.Context, conn net.Conn)
+	server    *smtpd.Server
 	slots     chan struct{} // one for each session at a time; nil: no limit
 }
 

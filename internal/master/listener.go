@@ -12,12 +12,18 @@ import (
 	"time"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/idle"
 	"sekisho/internal/maillog"
+	"sekisho/internal/smtpd"
 )
 
 // acceptPause is how long a listener waits when the system has no room for
 // another connection.
 const acceptPause = time.Second
+
+// shortSilence is how long a session whose client is silent keeps its goroutine:
+// longer than most clients take for an answer.
+const shortSilence = time.Second
 
 // listener is an open port with the service that its connections go to now.
 type listener struct {
@@ -81,25 +87,57 @@ func (l *listener) begin() *service {
 	}
 }
 
-// serve runs one session with the configuration it begins with. A bug in it
-// ends this session only.
+// serve runs one session with the configuration it begins with.
 func (l *listener) serve(ctx context.Context, svc *service, conn net.Conn, sessions *sessions) {
-	defer svc.graph.end()
-	defer conn.Close()
+	end := func() {
+		sessions.remove(conn)
+		_ = conn.Close() // the session has done so, unless that has a bug
+		svc.graph.end()
+	}
 	sessions.add(conn)
-	defer sessions.remove(conn)
-	defer func() {
-		if p := recover(); p != nil {
-			l.log.Log(ctx, maillog.LevelFatal, fmt.Sprintf("session of %s at %s: %v: %s", conn.RemoteAddr(), l, p, debug.Stack()))
-		}
-	}()
 	if svc.slots != nil {
 		select {
 		case svc.slots <- struct{}{}:
-			defer func() { <-svc.slots }()
 		case <-ctx.Done():
+			end()
 			return
 		}
+		free := end
+		end = func() { <-svc.slots; free() }
 	}
-	svc.serve(ctx, conn)
+	l.run(visit{svc.server.Begin(ctx, conn), conn, end}, sessions.silent)
+}
+
+// visit is a session with what is to be done when it is over.
+type visit struct {
+	*smtpd.Session
+	conn net.Conn
+	end  func()
+}
+
+// run goes on with a session. When its client is silent nobody waits but the
+// watch, and run is called again. A bug in the session ends this one only.
+func (l *listener) run(v visit, silent *idle.Watch) {
+	over := true
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.Log(context.Background(), maillog.LevelFatal, fmt.Sprintf("session of %s at %s: %v: %s", v.conn.RemoteAddr(), l, p, debug.Stack()))
+		}
+		if over {
+			v.Close()
+			v.end()
+		}
+	}()
+	for !v.Run(shortSilence) {
+		socket, until := v.Silence()
+		if socket == nil {
+			continue
+		}
+		err := silent.Park(socket, until, func() { l.run(v, silent) })
+		if err == nil {
+			over = false
+			return
+		}
+		l.log.Warn(err.Error()) // it keeps its goroutine
+	}
 }

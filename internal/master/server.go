@@ -15,6 +15,7 @@ import (
 
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
+	"sekisho/internal/idle"
 	"sekisho/internal/maillog"
 )
 
@@ -74,7 +75,15 @@ func Run(ctx context.Context, dir string, o Options) error {
 	return s.stop()
 }
 
-func (s *server) start() error {
+func (s *server) start() (err error) {
+	if s.sessions.silent, err = idle.New(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.sessions.silent.Close())
+		}
+	}()
 	shared, g, err := begin(s.dir, s.Clock, s.Log)
 	if err != nil {
 		return err
@@ -261,6 +270,7 @@ func (s *server) stop() error {
 		_ = l.ln.Close()
 	}
 	s.drain()
+	s.sessions.silent.Drain()
 	s.accepting.Wait()
 	s.graph.retire()
 	if !s.wait(drainTime) {
@@ -271,7 +281,7 @@ func (s *server) stop() error {
 			return nil // the queue cannot be closed while they use it; it recovers
 		}
 	}
-	return s.shared.close()
+	return errors.Join(s.sessions.silent.Close(), s.shared.close())
 }
 
 // wait waits until nothing uses any configuration, at most d.

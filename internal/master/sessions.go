@@ -3,11 +3,15 @@ package master
 import (
 	"net"
 	"sync"
+
+	"sekisho/internal/idle"
 )
 
 // sessions are the connections being served, of all configurations. It is safe
 // for concurrent use.
 type sessions struct {
+	silent *idle.Watch // those whose client says nothing
+
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 }

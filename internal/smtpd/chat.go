@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"sekisho/internal/mail"
 	"sekisho/internal/restrict"
@@ -12,9 +13,16 @@ import (
 // chat is what a letter to the postmaster is made of: the dialogue so far, and
 // the classes of what went wrong since the last message that was accepted.
 type chat struct {
-	lines   []string
+	said    []saying
+	n       int // lines of it
 	trouble classes
 	blamed  bool // the class of the reply under way is known
+}
+
+// saying is a command or a reply, whose lines end in CRLF but for the last.
+type saying struct {
+	ours bool
+	text string
 }
 
 // maxChat is how many lines of a dialogue are kept, the first ones.
@@ -44,20 +52,38 @@ func classesOf(words []string) classes {
 }
 
 // heard and told keep the dialogue, for sessions that somebody may be told of.
-func (s *session) heard(line string) { s.keep("In:  ", line) }
-func (s *session) told(line string)  { s.keep("Out: ", line) }
+func (s *session) heard(line string) { s.keep(saying{text: line}, 1) }
+func (s *session) told(reply string, lines int) {
+	s.keep(saying{ours: true, text: reply}, lines)
+}
 
-func (s *session) keep(who, line string) {
-	if s.set.notify != 0 && len(s.chat.lines) < maxChat {
-		s.chat.lines = append(s.chat.lines, who+line)
+func (s *session) keep(what saying, lines int) {
+	if s.set.notify != 0 && s.chat.n < maxChat {
+		s.chat.said = append(s.chat.said, what)
+		s.chat.n += lines
 	}
+}
+
+// transcript is the dialogue with a word before each line that tells who spoke.
+func (c *chat) transcript() (lines []string) {
+	for _, what := range c.said {
+		if !what.ours {
+			lines = append(lines, "In:  "+what.text)
+			continue
+		}
+		for _, l := range strings.Split(what.text, "\r\n") {
+			lines = append(lines, "Out: "+l)
+		}
+	}
+	return lines
 }
 
 // heardCommand keeps a command, without what AUTH would tell of a password.
 func (s *session) heardCommand(line string) {
-	words := strings.Fields(line)
-	if len(words) > 2 && strings.EqualFold(words[0], "AUTH") {
-		line = words[0] + " " + words[1] + " (hidden)"
+	if c := strings.TrimLeftFunc(line, unicode.IsSpace); len(c) > 4 && strings.EqualFold(c[:4], "AUTH") {
+		if words := strings.Fields(c); len(words) > 2 && len(words[0]) == 4 {
+			line = words[0] + " " + words[1] + " (hidden)"
+		}
 	}
 	s.heard(line)
 }
@@ -103,7 +129,7 @@ func (s *session) letter(w io.Writer, id, reason string) error {
 	fmt.Fprintf(&b, "Subject: %s SMTP server: errors from %s\n", s.set.mailName, s.facts.NameAddr())
 	fmt.Fprintf(&b, "Message-Id: <%s.%s@%s>\n\n", now.UTC().Format("20060102150405"), id, host)
 	b.WriteString("Transcript of session follows.\n\n")
-	for _, line := range s.chat.lines {
+	for _, line := range s.chat.transcript() {
 		for _, part := range mail.Wrap(printable(line), 78) {
 			b.WriteString(" " + part + "\n")
 		}

@@ -24,6 +24,7 @@ type session struct {
 	srv      *Server
 	set      *settings
 	ctx      context.Context
+	cancel   context.CancelFunc
 	draining context.Context // its end asks for the end of the session
 	conn     net.Conn
 	wire     *wire.Conn
@@ -43,6 +44,7 @@ type session struct {
 	xclientAllowed, xforwardAllowed bool
 	counted                         bool       // anvil knows of this connection
 	anvilKey                        anvil.Key  // while counted, or later of the same client
+	begun                           bool       // greeted, or refused to
 	denied                          mail.Reply // client refused at connect; what it got
 	where                           string     // last command, for log lines
 	bare                            bareLF     // what a bare newline means, for this client
@@ -66,7 +68,7 @@ type command struct {
 }
 
 // commands in the order in which they are counted in the log.
-var commands = []command{
+var commands = [len(counts{}) - 1]command{
 	{name: "HELO", junk: true, plain: true, last: true},
 	{name: "EHLO", junk: true, plain: true, last: true},
 	{name: "XCLIENT", plain: true},
@@ -86,30 +88,43 @@ var commands = []command{
 }
 
 // unknown is the index that commands of no name are counted under.
-var unknown = len(commands)
+const unknown = len(commands)
 
-// run holds the session from the first packet to the last log line.
-func (s *session) run() {
-	s.wire = wire.New(s.conn)
+// run holds the session from the first packet to the last log line, or until
+// the client is silent for as long as patience; then the session goes on with
+// another call. patience 0 has no end.
+func (s *session) run(patience time.Duration) (over bool) {
+	stop := context.AfterFunc(s.draining, s.wire.Interrupt)
+	defer stop()
+	var err error
+	if !s.begun {
+		err = s.connected()
+	}
+	for err == nil {
+		err = s.next(patience)
+	}
+	if errors.Is(err, wire.ErrSilent) {
+		return false
+	}
+	s.end(err)
+	return true
+}
+
+// connected is everything until the greeting.
+func (s *session) connected() error {
+	s.begun = true
 	s.src = evidence.NewSession(s.ctx, s.srv.o.World)
 	s.wire.SetTimeout(s.set.timeout, s.set.perRequest, s.set.minRate)
-	s.counts = make(counts, len(commands)+1)
 	s.where = "CONNECT"
 	s.facts.ProtocolName = "SMTP"
 	proxyErr := s.peer()
 	s.xforwardAllowed = s.matchHost(s.set.lists.xforward)
 	s.info("connect from %s", s.facts.NameAddr())
-	err := proxyErr
-	if err == nil {
-		err = s.greet()
-	} else {
-		s.reply(mail.Reply{Code: 421, Status: "4.3.0", Text: s.set.myhostname + " Server local error"})
-		err = errDone
+	if proxyErr == nil {
+		return s.greet()
 	}
-	for err == nil {
-		err = s.next()
-	}
-	s.end(err)
+	s.reply(mail.Reply{Code: 421, Status: "4.3.0", Text: s.set.myhostname + " Server local error"})
+	return errDone
 }
 
 // end says goodbye where that is still due, and logs how the session ended.
@@ -138,7 +153,7 @@ func (s *session) end(err error) {
 	s.logEnd(reason)
 	s.notify(reason)
 	s.resetMail()
-	s.info("disconnect from %s%s", s.facts.NameAddr(), s.counts)
+	s.info("disconnect from %s%s", s.facts.NameAddr(), &s.counts)
 }
 
 func (s *session) logEnd(reason string) {
@@ -162,8 +177,9 @@ func (s *session) close() {
 
 var errTooMany = errors.New("too many errors")
 
-// next reads one command and answers it.
-func (s *session) next() error {
+// next reads one command and answers it. wire.ErrSilent means that none has
+// come within patience.
+func (s *session) next(patience time.Duration) error {
 	if s.hangup {
 		return errDone
 	}
@@ -171,7 +187,7 @@ func (s *session) next() error {
 		s.reply(mail.Reply{Code: 421, Status: "4.7.0", Text: s.set.myhostname + " Error: too many errors"})
 		return errTooMany
 	}
-	line, err := s.readCommand()
+	line, err := s.readCommand(patience)
 	if err != nil {
 		return err
 	}
@@ -310,8 +326,8 @@ func (s *session) countJunk() {
 }
 
 // readCommand waits for a command and reads it.
-func (s *session) readCommand() (string, error) {
-	if err := s.await(); err != nil {
+func (s *session) readCommand(patience time.Duration) (string, error) {
+	if err := s.await(patience); err != nil {
 		return "", err
 	}
 	line, err := s.readLine(s.set.lineLimit)
@@ -331,12 +347,10 @@ func (s *session) bareReply() mail.Reply {
 	return mail.Reply{Code: s.set.bareLFCode, Status: "5.5.2", Text: s.set.myhostname + " Error: bare <LF> received"}
 }
 
-// await waits for input; while it does, the end of the server's time ends the
-// session.
-func (s *session) await() error {
-	stop := context.AfterFunc(s.draining, s.wire.Interrupt)
-	defer stop()
-	err := s.wire.Await()
+// await waits for input. The end of the server's time, which interrupts it, ends
+// the session.
+func (s *session) await(patience time.Duration) error {
+	err := s.wire.Await(patience)
 	if s.draining.Err() != nil && (err == nil || errors.Is(err, wire.ErrInterrupted)) {
 		s.reply(mail.Reply{Code: 421, Status: "4.3.2", Text: s.set.myhostname + " Service shutting down, try again later"})
 		return errDone

@@ -7,10 +7,10 @@ import (
 
 // counts are how often each command came and succeeded, in the order of the
 // command table; the last is for unknown commands.
-type counts []struct{ ok, total int }
+type counts [17]struct{ ok, total uint32 }
 
 // find returns the index of a command.
-func (counts) find(verb string) int {
+func (*counts) find(verb string) int {
 	for i, c := range commands {
 		if strings.EqualFold(c.name, verb) {
 			return i
@@ -20,9 +20,9 @@ func (counts) find(verb string) int {
 }
 
 // String returns the counts as the line "disconnect from" has them.
-func (c counts) String() string {
+func (c *counts) String() string {
 	var b strings.Builder
-	var ok, total int
+	var ok, total uint32
 	for i, n := range c {
 		if n.total == 0 {
 			continue

@@ -32,10 +32,10 @@ func (s *session) reply(r mail.Reply) error {
 		s.hangup = true
 	}
 	lines := s.lines(r)
-	for _, l := range lines {
-		s.told(l)
-	}
-	if err := s.wire.WriteString(strings.Join(lines, "\r\n") + "\r\n"); err != nil {
+	text := strings.Join(lines, "\r\n")
+	s.told(text, len(lines))
+	s.wire.WriteString(text) // an error shows again at once
+	if err := s.wire.WriteString("\r\n"); err != nil {
 		return err
 	}
 	if delay || s.wire.SinceSent() > 10*time.Second {

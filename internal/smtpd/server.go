@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"sekisho/internal/anvil"
 	"sekisho/internal/cleanup"
@@ -22,6 +24,7 @@ import (
 	"sekisho/internal/rewrite"
 	"sekisho/internal/sasl"
 	"sekisho/internal/verify"
+	"sekisho/internal/wire"
 )
 
 // Options are what a Server is made of. All but SASL, Post and Flush are needed.
@@ -122,11 +125,34 @@ func (s *Server) loadTLS() error {
 // Serve holds one session over conn and closes it. When ctx ends, the session
 // ends before its next command with a 421.
 func (s *Server) Serve(ctx context.Context, conn net.Conn) {
+	ss := s.Begin(ctx, conn)
+	defer ss.Close()
+	ss.Run(0)
+}
+
+// Session is one connection. It is for one goroutine at a time.
+type Session struct{ session }
+
+// Begin makes the session that Serve holds, for a caller who wants no goroutine
+// to wait for a silent client.
+func (s *Server) Begin(ctx context.Context, conn net.Conn) *Session {
 	// What the session asks and writes goes on until its end, so that a
 	// message under way is not lost: ctx only ends the wait for a command.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	ss := &session{srv: s, set: s.set, ctx: work, draining: ctx, conn: conn}
-	defer ss.close()
-	ss.run()
+	return &Session{session{srv: s, set: s.set, ctx: work, cancel: cancel, draining: ctx, conn: conn, wire: wire.New(conn)}}
+}
+
+// Run goes on with the session until it is over, or until the client has sent
+// nothing for patience; then Run has to be called again when Silence tells, or
+// when ctx has ended. Without patience (0) the session is over afterwards.
+func (s *Session) Run(patience time.Duration) (over bool) { return s.run(patience) }
+
+// Silence is what a session waits for whose client is silent: something to read
+// from the socket, nil where there is none, or that time (zero: forever).
+func (s *Session) Silence() (socket syscall.RawConn, until time.Time) { return s.wire.Silence() }
+
+// Close closes the connection and ends what the session has asked for.
+func (s *Session) Close() {
+	s.close()
+	s.cancel()
 }

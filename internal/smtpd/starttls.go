@@ -105,7 +105,8 @@ func (s *session) negotiate() (*tlsInfo, net.Conn, error) {
 	if err := s.conn.SetDeadline(time.Now().Add(s.set.startTLSTimeout)); err != nil {
 		return nil, nil, err
 	}
-	if err := conn.HandshakeContext(context.WithValue(s.ctx, offeredKey{}, &o)); err != nil {
+	// The deadline bounds the handshake; a context that can end would cost a goroutine.
+	if err := conn.HandshakeContext(context.WithValue(context.WithoutCancel(s.ctx), offeredKey{}, &o)); err != nil {
 		return nil, nil, err
 	}
 	if err := s.conn.SetDeadline(time.Time{}); err != nil {

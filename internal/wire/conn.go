@@ -6,11 +6,15 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// ErrInterrupted is returned by Await after Interrupt.
-var ErrInterrupted = errors.New("wire: interrupted between commands")
+// Errors of Await.
+var (
+	ErrInterrupted = errors.New("wire: interrupted between commands")
+	ErrSilent      = errors.New("wire: nothing was sent so far")
+)
 
 const (
 	readSize  = 4096 // as much as Postfix reads ahead
@@ -28,6 +32,8 @@ type Conn struct {
 	perRequest  bool          // timeout is for a whole line instead
 	minRate     int           // bytes that buy one more second with perRequest
 	deadline    time.Time     // of the request under way
+	silence     time.Time     // until when an Await that ended with ErrSilent may go on; see quiet
+	quiet       bool          // an Await goes on
 	lastWritten time.Time     // when output last left
 
 	in   *[readSize]byte // from the pool; nil while there is nothing
@@ -175,22 +181,41 @@ func (c *Conn) need() error {
 }
 
 // Await waits for the first byte of the next command, without a buffer where
-// that is possible. ErrInterrupted means that Interrupt ended the wait.
-func (c *Conn) Await() error {
-	c.start()
-	if c.r < c.w {
-		return nil
+// that is possible. ErrInterrupted means that Interrupt ended the wait; ErrSilent,
+// that patience was over (0: there is no end to it). The next Await goes on then,
+// and its time with it.
+func (c *Conn) Await(patience time.Duration) error {
+	if !c.quiet {
+		c.start()
+		if c.r < c.w {
+			return nil
+		}
+		c.release()
+		if err := c.Flush(); err != nil {
+			return err
+		}
+		c.silence = c.until()
 	}
-	c.release()
-	if err := c.Flush(); err != nil {
-		return err
+	until := c.silence
+	c.quiet = false
+	if now := time.Now(); patience > 0 && (until.IsZero() || now.Add(patience).Before(until)) {
+		c.quiet, until = true, now.Add(patience)
 	}
+	err := c.await(until)
+	if c.quiet = c.quiet && Timeout(err); c.quiet {
+		return ErrSilent
+	}
+	return err
+}
+
+// await is the wait itself, which Interrupt can end.
+func (c *Conn) await(until time.Time) error {
 	c.mu.Lock()
 	if c.interrupted {
 		c.mu.Unlock()
 		return ErrInterrupted
 	}
-	if err := c.net.SetReadDeadline(c.until()); err != nil {
+	if err := c.net.SetReadDeadline(until); err != nil {
 		c.mu.Unlock()
 		return err
 	}
@@ -206,6 +231,18 @@ func (c *Conn) Await() error {
 		return ErrInterrupted
 	}
 	return err
+}
+
+// Silence is what there is to wait for after ErrSilent: something to read from
+// the socket, nil where there is none, or the time that Await would wait to.
+func (c *Conn) Silence() (socket syscall.RawConn, until time.Time) {
+	switch {
+	case c.raw != nil:
+		socket = c.raw.c
+	case c.under != nil:
+		socket = c.under.c
+	}
+	return socket, c.silence
 }
 
 // Interrupt ends an Await, now or when it next would block. Safe for

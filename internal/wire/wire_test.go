@@ -183,7 +183,7 @@ func TestWaitingSeesTheSocket(t *testing.T) {
 		t.Fatal("nothing was sent")
 	}
 	io.WriteString(client, "EHLO x\r\nMAIL\r\n")
-	if err := conn.Await(); err != nil {
+	if err := conn.Await(0); err != nil {
 		t.Fatal(err)
 	}
 	if l, err := conn.ReadLine(100); err != nil || string(l.Text) != "EHLO x" {
@@ -209,7 +209,7 @@ func TestOutputLeavesWhenInputIsNeeded(t *testing.T) {
 		t.Fatalf("%d bytes left before input was needed", n)
 	}
 	client.SetReadDeadline(time.Time{})
-	go conn.Await()
+	go conn.Await(0)
 	got := make([]byte, len("250 Ok\r\n")*2)
 	if _, err := io.ReadFull(client, got); err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestInterruptEndsTheWaitOnly(t *testing.T) {
 	client, server := pair(t)
 	conn := New(server)
 	done := make(chan error)
-	go func() { done <- conn.Await() }()
+	go func() { done <- conn.Await(0) }()
 	conn.Interrupt()
 	if err := <-done; !errors.Is(err, ErrInterrupted) {
 		t.Fatalf("got %v", err)
@@ -229,7 +229,7 @@ func TestInterruptEndsTheWaitOnly(t *testing.T) {
 	if l, err := conn.ReadLine(100); err != nil || string(l.Text) != "more" {
 		t.Errorf("reading goes on: %q, %v", l.Text, err)
 	}
-	if err := conn.Await(); !errors.Is(err, ErrInterrupted) {
+	if err := conn.Await(0); !errors.Is(err, ErrInterrupted) {
 		t.Errorf("the next wait: %v", err)
 	}
 }
@@ -238,7 +238,7 @@ func TestTimeout(t *testing.T) {
 	_, server := pair(t)
 	conn := New(server)
 	conn.SetTimeout(10*time.Millisecond, false, 0)
-	if err := conn.Await(); !Timeout(err) {
+	if err := conn.Await(0); !Timeout(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -306,4 +306,36 @@ func FuzzData(f *testing.F) {
 			return
 		}
 	})
+}
+
+// TestPatience has an Await go on after its patience was over, with the time
+// that it had left.
+func TestPatience(t *testing.T) {
+	client, server := pair(t)
+	conn := New(server)
+	conn.SetTimeout(50*time.Millisecond, false, 0)
+	begun := time.Now()
+	silent := 0
+	var err error
+	for err = conn.Await(time.Millisecond); errors.Is(err, ErrSilent); err = conn.Await(time.Millisecond) {
+		silent++
+		if socket, until := conn.Silence(); socket == nil || until.Sub(begun) > time.Second {
+			t.Fatalf("Silence: %v, %v", socket, until)
+		}
+	}
+	if took := time.Since(begun); !Timeout(err) || silent == 0 || took < 50*time.Millisecond {
+		t.Errorf("%v after %v, %d times silent; want a timeout after 50ms", err, took, silent)
+	}
+
+	conn.SetTimeout(20*time.Second, false, 0)
+	if err := conn.Await(time.Millisecond); !errors.Is(err, ErrSilent) {
+		t.Fatalf("%v, want silence", err)
+	}
+	io.WriteString(client, "a\r\n")
+	if err := conn.Await(0); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := conn.ReadLine(100); err != nil || string(l.Text) != "a" {
+		t.Errorf("%q, %v", l.Text, err)
+	}
 }
