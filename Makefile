@@ -40,8 +40,8 @@ conformance-postfix: packages ## replay them against real Postfix: is the harnes
 fuzz: ## run every fuzz target for FUZZTIME
 	sh .ci/fuzz $(FUZZTIME)
 
-bench: packages build ## Sekisho beside real Postfix, and the benchmarks of the parts
-	go run ./bench
+bench: packages build ## Sekisho beside real Postfix: ONLY=accept,refuse ROUNDS=1 for less, JSON=1
+	go run ./bench $(if $(ONLY),-what=$(ONLY)) $(if $(ROUNDS),-rounds=$(ROUNDS)) $(if $(JSON),-json)
 
 clean: ## remove what was built; ./run and its mail stay
 	rm -rf bin

@@ -146,7 +146,7 @@ func (w way) through(step func(subject) error) func(context.Context, subject) er
 		if err := s.site().configure(w.settings, w.smtpd); err != nil {
 			return err
 		}
-		err = running(ctx, s, step)
+		err = started(ctx, s, toMaildir(s), step)
 		return errors.Join(err, s.site().configure("", ""))
 	}
 }
@@ -159,7 +159,7 @@ func auth(ctx context.Context, s subject, name string, sessions, logins int, res
 			return err
 		}
 	}
-	before, err := cpuSeconds(s.root())
+	m, err := newMeter(s.root())
 	if err != nil {
 		return err
 	}
@@ -167,12 +167,13 @@ func auth(ctx context.Context, s subject, name string, sessions, logins int, res
 	if err != nil {
 		return err
 	}
-	after, err := cpuSeconds(s.root())
+	used, share, err := m.read()
 	if err != nil {
 		return err
 	}
 	n := float64(logins)
 	res.add("auth", sessions, name+": logins/s", s.name(), n/took.Seconds())
-	res.add("auth", sessions, name+": CPU s per 1,000 logins", s.name(), (after-before)/n*1000)
+	res.add("auth", sessions, name+": CPU s per 1,000 logins", s.name(), used/n*1000)
+	res.add("auth", sessions, name+": "+generatorShare, s.name(), share*100)
 	return nil
 }

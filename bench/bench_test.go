@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"flag"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -101,10 +103,10 @@ func TestResultsTable(t *testing.T) {
 		got = append(got, strings.Fields(line))
 	}
 	want := [][]string{
-		{"measure", "sessions", "sekisho", "postfix", "ratio", "figure"},
-		{"accept", "10", "1000", "400", "2.50", "messages/s"},
-		{"idle", "1000", "21.2", "-", "-", "KiB"},
-		{"disk", "1", "2500", "(disk)", "-", "files/s"},
+		{"measure", "sessions", "sekisho", "postfix", "ratio", "goal", "figure"},
+		{"accept", "10", "1000", "400", "2.50", "-", "messages/s"},
+		{"idle", "1000", "21.2", "-", "-", "-", "KiB"},
+		{"disk", "1", "2500", "(disk)", "-", "-", "files/s"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -123,10 +125,13 @@ func TestRepeatStopsAtError(t *testing.T) {
 }
 
 func TestPlanRefusesNonsense(t *testing.T) {
-	for _, args := range [][3]string{
-		{"disk,acept", "postfix", "1"}, {"disk", "postfix", "0"}, {"disk", "postfix", "1,x"},
+	for _, args := range [][]string{
+		{"-what=disk,acept"}, {"-sessions=0"}, {"-sessions=1,x"}, {"-idle="}, {"-rounds=0"}, {"-messages=-1"},
 	} {
-		if err := new(plan).parse(args[0], args[1], args[2], "1000"); err == nil {
+		f := flag.NewFlagSet("bench", flag.ContinueOnError)
+		f.SetOutput(io.Discard)
+		p := flags(f)
+		if f.Parse(args) == nil && p.check() == nil {
 			t.Errorf("%v was taken", args)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -35,14 +36,28 @@ func message() []byte {
 	return []byte(b.String())
 }
 
+// sessionPatience bounds a session, from the connection to QUIT.
+const sessionPatience = 5 * time.Minute
+
 // open connects and says EHLO.
-func (c *client) open() (*session, error) {
-	conn, err := net.DialTimeout("tcp", c.addr, 30*time.Second)
+func (c *client) open() (*session, error) { return c.openFrom(nil) }
+
+// openFrom is open from an address of the client's, if not nil.
+func (c *client) openFrom(local net.IP) (*session, error) {
+	dialer := net.Dialer{Timeout: 30 * time.Second}
+	if local != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: local}
+	}
+	conn, err := dialer.Dial("tcp", c.addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{Conn: conn, r: bufio.NewReaderSize(conn, 1024)}
-	if err = s.expect("banner", 220); err == nil {
+	s := &session{Conn: conn, r: bufio.NewReaderSize(conn, 512)}
+	// One deadline for all: setting one for each reply costs time.
+	if err = conn.SetDeadline(time.Now().Add(sessionPatience)); err == nil {
+		err = s.expect("banner", 220)
+	}
+	if err == nil {
 		err = s.command(250, "EHLO client.elsewhere.test")
 	}
 	if err != nil {
@@ -53,9 +68,8 @@ func (c *client) open() (*session, error) {
 }
 
 // command sends a line and wants a reply with code.
-func (s *session) command(code int, format string, args ...any) error {
-	line := fmt.Sprintf(format, args...)
-	if _, err := s.Write([]byte(line + "\r\n")); err != nil {
+func (s *session) command(code int, line string) error {
+	if _, err := io.WriteString(s, line+"\r\n"); err != nil {
 		return err
 	}
 	return s.expect(line, code)
@@ -63,46 +77,43 @@ func (s *session) command(code int, format string, args ...any) error {
 
 // expect reads a reply.
 func (s *session) expect(to string, code int) error {
-	if err := s.SetReadDeadline(time.Now().Add(60 * time.Second)); err != nil {
-		return err
-	}
 	for {
-		line, err := s.r.ReadString('\n')
+		line, err := s.r.ReadSlice('\n')
 		if err != nil {
 			return fmt.Errorf("reply to %s: %w", to, err)
 		}
 		if len(line) < 4 || line[3] == '-' {
 			continue
 		}
-		if !strings.HasPrefix(line, fmt.Sprint(code)) {
+		if got := int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0'); got != code {
 			return fmt.Errorf("reply to %s: %q, want %d", to, line, code)
 		}
 		return nil
 	}
 }
 
-// send delivers messages from number first on over one connection; the content
-// of each is body with the final dot.
-func (c *client) send(first, messages int, body []byte) error {
+// send delivers messages over one connection, number i to the mailbox that to
+// says; the content of each is body with the final dot.
+func (c *client) send(first, messages int, body []byte, to func(i int) string) error {
 	s, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	for i := first; i < first+messages; i++ {
-		if err := s.send(i, body); err != nil {
+		if err := s.send(to(i), body); err != nil {
 			return err
 		}
 	}
 	return s.command(221, "QUIT")
 }
 
-// send delivers message number i.
-func (s *session) send(i int, body []byte) error {
+// send delivers a message.
+func (s *session) send(to string, body []byte) error {
 	if err := s.command(250, "MAIL FROM:<sender@elsewhere.test>"); err != nil {
 		return err
 	}
-	if err := s.command(250, "RCPT TO:<user%d@bench.test>", i%mailboxes); err != nil {
+	if err := s.command(250, "RCPT TO:<"+to+">"); err != nil {
 		return err
 	}
 	if err := s.command(354, "DATA"); err != nil {
@@ -114,12 +125,28 @@ func (s *session) send(i int, body []byte) error {
 	return s.expect("content", 250)
 }
 
+// refused makes one attempt to send to a recipient, who has to be refused.
+func (c *client) refused(local net.IP, code int, to string) error {
+	s, err := c.openFrom(local)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.command(250, "MAIL FROM:<sender@elsewhere.test>"); err != nil {
+		return err
+	}
+	if err := s.command(code, "RCPT TO:<"+to+">"); err != nil {
+		return err
+	}
+	return s.command(221, "QUIT")
+}
+
 // account is the name of account i, which is mailbox i as well.
 func account(i int) string { return fmt.Sprintf("user%d@bench.test", i%mailboxes) }
 
 // authenticate logs in as account i.
 func (s *session) authenticate(i int) error {
-	return s.command(235, "AUTH PLAIN %s", base64.StdEncoding.EncodeToString([]byte("\x00"+account(i)+"\x00"+password)))
+	return s.command(235, "AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+account(i)+"\x00"+password)))
 }
 
 // login is a session that logs in as account i and leaves.
@@ -147,12 +174,11 @@ func (held sessions) close() {
 // hold opens n connections; what it returns is to be closed, with an error too.
 func hold(ctx context.Context, name string, n int, open func() (*session, error)) (sessions, error) {
 	held := make(sessions, n)
-	_, err := repeat(ctx, name+": idle", 10, n, func(i int) (err error) {
+	_, err := repeat(ctx, fmt.Sprintf("%s: %d idle connections", name, n), 10, n, func(i int) (err error) {
 		held[i], err = open()
 		return err
 	})
-	opened := slices.DeleteFunc(held, func(s *session) bool { return s == nil })
-	return opened, err
+	return slices.DeleteFunc(held, func(s *session) bool { return s == nil }), err
 }
 
 // repeat calls f(0) to f(n-1), as many at once as workers, shows progress, and

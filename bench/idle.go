@@ -9,38 +9,41 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
 	"time"
 )
 
-// mostProcesses is how many connections Postfix is measured with: each costs it
-// a process and more than a megabyte.
-const mostProcesses = 1000
+// What a connection that waits costs.
+const (
+	idleMemory    = "memory of a connection, KiB"
+	idleMemoryTLS = "memory of a connection with TLS, KiB"
+)
 
-// silences measures connections that wait, in plaintext and after STARTTLS.
-func silences(counts []int, res *results) (steps []func(context.Context, subject) error) {
-	for _, n := range counts {
+// idleSteps are the measurements of connections that wait, in plaintext and after
+// STARTTLS.
+func idleSteps(p plan, res *results) (steps []step) {
+	if !p.what["idle"] {
+		return nil
+	}
+	for _, n := range p.idle {
 		for _, encrypted := range []bool{false, true} {
 			steps = append(steps, func(ctx context.Context, s subject) error {
-				if s.name() == "postfix" && n > mostProcesses {
+				if most := s.most(); most > 0 && n > most {
+					fmt.Fprintf(os.Stderr, "bench: %s is left out with %d connections, which it gives a process each\n", s.name(), n)
 					return nil
 				}
-				settings := ""
+				end := toMaildir(s)
 				if encrypted {
 					file := filepath.Join(s.site().conf, "key.pem")
 					if err := writeCertificate(file); err != nil {
 						return err
 					}
-					settings = "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = " + file + "\n"
+					end.settings = "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = " + file + "\n"
 				}
-				if err := s.site().configure(settings, ""); err != nil {
-					return err
-				}
-				err := running(ctx, s, func(s subject) error { return idle(ctx, s, n, encrypted, res) })
-				return errors.Join(err, s.site().configure("", ""))
+				return running(ctx, s, end, func(s subject) error { return idle(ctx, s, n, encrypted, res) })
 			})
 		}
 	}
@@ -53,9 +56,9 @@ func idle(ctx context.Context, s subject, connections int, encrypted bool, res *
 	if err != nil {
 		return err
 	}
-	open, name := s.site().client().open, "memory of a connection, KiB"
+	open, figure := s.site().client().open, idleMemory
 	if encrypted {
-		open, name = s.site().client().openTLS, "memory of a connection with TLS, KiB"
+		open, figure = s.site().client().openTLS, idleMemoryTLS
 	}
 	held, err := hold(ctx, s.name(), connections, open)
 	defer held.close()
@@ -70,7 +73,7 @@ func idle(ctx context.Context, s subject, connections int, encrypted bool, res *
 	if err != nil {
 		return err
 	}
-	res.add("idle", connections, name, s.name(), float64(after-before)/1024/float64(connections))
+	res.add("idle", connections, figure, s.name(), float64(after-before)/1024/float64(connections))
 	if !encrypted {
 		res.add("idle", connections, "memory in all, MiB", s.name(), float64(after)/1024/1024)
 	}

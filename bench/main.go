@@ -1,18 +1,21 @@
 // Bench measures Sekisho beside the Postfix installed on this machine, in one
 // run, on the same disk and with the same main.cf and master.cf:
 //
-//	accept   accept and sync 10 KiB messages, one a connection, and deliver
-//	         them to Maildirs
-//	sink     the same, thrown away instead of delivered
-//	sink10   the same, ten a connection
-//	refuse   refuse relay attempts, unknown users, clients in a block list
-//	idle     memory of connections that wait, without and with TLS
-//	auth     log in by AUTH PLAIN, by each way to check a password
-//	slow     log in all at once where a password takes 200 ms to check
-//	disk     the disk's own rate of syncing such files, which bounds accept
+//	disk      the disk's own rate of syncing messages, which bounds accepting
+//	accept    accept and sync 10 KiB messages, and deliver them to Maildirs
+//	sink      the same, relayed to a next hop that takes everything
+//	discard   the same, thrown away instead of delivered
+//	accept10, sink10, discard10: ten messages a connection instead of one
+//	refuse    refuse relay attempts, clients on a block list, unknown users
+//	idle      memory of connections that wait
+//	queued    a next hop that is away and comes back: memory with a long queue,
+//	          time to empty it; in the first round only
+//	auth      log in by AUTH PLAIN, by each way to check a password
+//	slow      log in all at once where a password takes 200 ms to check
 //
-// The figures come as a table with ratios, or as JSON with -json. Postfix needs
-// root; without it, or without Postfix, only Sekisho is measured. MariaDB, Dovecot
+// The figures come as a table with ratios and goals, or as JSON with -json.
+// Postfix needs root; without it, or without Postfix, only Sekisho is measured.
+// For root all runs in network and mount namespaces of its own. MariaDB, Dovecot
 // and saslauthd are needed for the ways that lead to them. Every process started
 // is ended again, also after a failure or ctrl-C. The method and what the figures
 // mean is in docs/performance.md.
@@ -33,7 +36,10 @@ import (
 )
 
 // measures are what -what can name.
-var measures = []string{"disk", "accept", "sink", "sink10", "refuse", "idle", "auth", "slow"}
+var measures = append(append([]string{"disk"}, accepting...), "refuse", "idle", "queued", "auth", "slow")
+
+// usual is what is measured if nothing is named.
+var usual = []string{"disk", "accept", "accept10", "sink", "sink10", "refuse", "idle", "queued", "auth", "slow"}
 
 // plan is what to measure, how often and how much of it.
 type plan struct {
@@ -41,8 +47,9 @@ type plan struct {
 	subjects []string        // sekisho, postfix
 	sessions []int
 	messages int   // of an accept measurement with 10 sessions or more
-	attempts int   // of a refuse measurement, of each kind
+	attempts int   // of a refuse measurement, for each reason
 	idle     []int // connections
+	queued   int   // messages in a long queue
 	logins   int   // of an auth measurement, by each way
 	slow     int   // logins at once
 	rounds   int
@@ -50,58 +57,86 @@ type plan struct {
 }
 
 func main() {
+	if os.Geteuid() == 0 && !inside() {
+		status, err := enter()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+		os.Exit(status)
+	}
 	dir := flag.String("dir", "", "`directory` on the disk to measure, for queues and mailboxes (default: the temporary directory)")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	binary := flag.String("sekisho", "", "a sekisho `binary` built before (default: build one)")
-	what := flag.String("what", strings.Join(measures, ","), "what to measure")
-	subjects := flag.String("servers", "postfix,sekisho", "what to measure it on")
-	sessions := flag.String("sessions", "1,10,50", "numbers of sessions at once for accept and disk")
-	var p plan
-	flag.IntVar(&p.messages, "messages", 3000, "messages of an accept measurement (a third with less than 10 sessions)")
-	flag.IntVar(&p.attempts, "attempts", 3000, "sessions of a refuse measurement, of each kind")
-	idle := flag.String("idle", "1000,10000", "numbers of idle connections")
-	flag.IntVar(&p.logins, "logins", 3000, "logins of an auth measurement, by each way")
-	flag.IntVar(&p.slow, "slow", 1000, "logins at once against a slow backend")
-	flag.IntVar(&p.rounds, "rounds", 3, "how often each is measured; the median counts")
-	flag.BoolVar(&p.keep, "keep", false, "leave configuration, logs and mail behind")
+	p := flags(flag.CommandLine)
 	flag.Parse()
-	if err := p.parse(*what, *subjects, *sessions, *idle); err != nil {
+	if err := p.check(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	if err := run(p, *dir, *binary, *asJSON); err != nil {
+	if err := run(*p, *dir, *binary, *asJSON); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// parse fills in the lists of the command line.
-func (p *plan) parse(what, subjects, sessions, idle string) (err error) {
+// flags are those of a plan.
+func flags(f *flag.FlagSet) *plan {
+	p := &plan{what: map[string]bool{}, sessions: []int{1, 10, 50, 200}, idle: []int{1000, 10000}, subjects: []string{"postfix", "sekisho"}}
+	for _, w := range usual {
+		p.what[w] = true
+	}
+	f.Func("what", "what to measure, of "+strings.Join(measures, ",")+" (default "+strings.Join(usual, ",")+")", p.setWhat)
+	f.Func("servers", "what to measure it on (default postfix,sekisho)", func(s string) error {
+		p.subjects = strings.Split(s, ",")
+		return nil
+	})
+	f.Func("sessions", "numbers of sessions at once for disk, accept and sink (default 1,10,50,200)", numbers(&p.sessions))
+	f.Func("idle", "numbers of idle connections (default 1000,10000)", numbers(&p.idle))
+	f.IntVar(&p.messages, "messages", 5000, "messages of an accept measurement (a third with less than 10 sessions)")
+	f.IntVar(&p.attempts, "attempts", 5000, "sessions of a refuse measurement")
+	f.IntVar(&p.queued, "queued", 100000, "messages in a long queue")
+	f.IntVar(&p.logins, "logins", 3000, "logins of an auth measurement, by each way")
+	f.IntVar(&p.slow, "slow", 1000, "logins at once against a slow backend")
+	f.IntVar(&p.rounds, "rounds", 3, "how often each is measured; the median counts")
+	f.BoolVar(&p.keep, "keep", false, "leave configuration, logs and mail behind")
+	return p
+}
+
+// setWhat plans the measures of a list.
+func (p *plan) setWhat(list string) error {
 	p.what = map[string]bool{}
-	for _, w := range strings.Split(what, ",") {
+	for _, w := range strings.Split(list, ",") {
 		if !slices.Contains(measures, w) {
-			return fmt.Errorf("-what: %q is none of %s", w, strings.Join(measures, ", "))
+			return fmt.Errorf("%q is none of %s", w, strings.Join(measures, ", "))
 		}
 		p.what[w] = true
 	}
-	p.subjects = strings.Split(subjects, ",")
-	if p.sessions, err = numbers("-sessions", sessions); err != nil {
-		return err
-	}
-	p.idle, err = numbers("-idle", idle)
-	return err
+	return nil
 }
 
-// numbers reads the list of an option.
-func numbers(option, list string) (out []int, err error) {
-	for _, s := range strings.Split(list, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%s: %q is not a number above 0", option, s)
+// check refuses plans that measure nothing.
+func (p *plan) check() error {
+	for name, n := range map[string]int{"messages": p.messages, "attempts": p.attempts, "queued": p.queued, "logins": p.logins, "slow": p.slow, "rounds": p.rounds} {
+		if n < 1 {
+			return fmt.Errorf("-%s: %d is not a number above 0", name, n)
 		}
-		out = append(out, n)
 	}
-	return out, nil
+	return nil
+}
+
+// numbers returns a function that reads a list of numbers above 0.
+func numbers(to *[]int) func(list string) error {
+	return func(list string) error {
+		*to = nil
+		for _, s := range strings.Split(list, ",") {
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 1 {
+				return fmt.Errorf("%q is not a number above 0", s)
+			}
+			*to = append(*to, n)
+		}
+		return nil
+	}
 }
 
 // run measures and prints. Everything it starts has ended when it returns.
@@ -121,6 +156,13 @@ func run(p plan, parent, binary string, asJSON bool) (err error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
+	if inside() {
+		leave, err := furnish(dir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, leave()) }()
+	}
 	subjects, err := prepare(ctx, p.subjects, dir, binary)
 	if err != nil {
 		return err
@@ -130,10 +172,15 @@ func run(p plan, parent, binary string, asJSON bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopWays()) }()
+	k, err := openSink()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.close()) }()
 	var res results
 	for round := range p.rounds {
 		fmt.Fprintf(os.Stderr, "bench: round %d of %d\n", round+1, p.rounds)
-		if err := measureAll(ctx, p, dir, subjects, ways, &res); err != nil {
+		if err := measureAll(ctx, p, dir, subjects, ways, k, round == 0, &res); err != nil {
 			return err
 		}
 	}

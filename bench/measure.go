@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,28 +17,26 @@ type subject interface {
 	start() error
 	// root is the process that all others of the server descend from.
 	root() int
+	// flush has all mail that waits tried at once.
+	flush() error
+	// most is how many idle connections can be asked of it, 0 for any number.
+	most() int
 	// stop ends all processes.
 	stop() error
 }
 
+// step is one measurement of one server.
+type step func(context.Context, subject) error
+
 // measureAll measures everything planned once, every server by turns.
-func measureAll(ctx context.Context, p plan, dir string, subjects []subject, ways []way, res *results) error {
-	if p.what["disk"] {
-		for _, n := range p.sessions {
-			rate, err := diskRate(ctx, dir, n, size(p.messages, n))
-			if err != nil {
-				return fmt.Errorf("disk: %w", err)
-			}
-			res.add("disk", n, "create and sync, files/s", "disk", rate)
-		}
+func measureAll(ctx context.Context, p plan, dir string, subjects []subject, ways []way, k *sink, first bool, res *results) error {
+	if err := measureDisk(ctx, p, dir, res); err != nil {
+		return fmt.Errorf("disk: %w", err)
 	}
-	var steps []func(context.Context, subject) error
-	steps = append(steps, acceptSteps(p, res)...)
-	if p.what["refuse"] {
-		steps = append(steps, refusals(p.attempts, res)...)
-	}
-	if p.what["idle"] {
-		steps = append(steps, silences(p.idle, res)...)
+	steps := append(acceptSteps(p, k, res), refuseSteps(p, res)...)
+	steps = append(steps, idleSteps(p, res)...)
+	if first && p.what["queued"] { // it takes minutes
+		steps = append(steps, queued{p.queued, k, res}.measure)
 	}
 	for _, w := range ways {
 		if w.name == slowWay {
@@ -58,17 +55,26 @@ func measureAll(ctx context.Context, p plan, dir string, subjects []subject, way
 	return nil
 }
 
-// size is how many messages n sessions send: fewer sessions are slower.
+// size is how many messages n sessions send: few sessions are slower.
 func size(messages, n int) int {
 	if n < 10 {
-		return messages / 3
+		return max(1, messages/3)
 	}
 	return messages
 }
 
-// running starts the server, warms it up by a few messages, runs step and ends
-// the server whatever happened.
-func running(ctx context.Context, s subject, step func(subject) error) (err error) {
+// running starts the server with the settings of an ending, warms it up by a few
+// messages that go there, runs step and ends the server whatever happened.
+func running(ctx context.Context, s subject, end ending, step func(subject) error) (err error) {
+	if err := s.site().configure(end.settings, ""); err != nil {
+		return err
+	}
+	err = started(ctx, s, end, step)
+	return errors.Join(err, s.site().configure("", ""))
+}
+
+// started is running with the configuration that is there.
+func started(ctx context.Context, s subject, end ending, step func(subject) error) (err error) {
 	if err := s.start(); err != nil {
 		return err
 	}
@@ -78,103 +84,22 @@ func running(ctx context.Context, s subject, step func(subject) error) (err erro
 			err = fmt.Errorf("%w\n%s", err, lastLines(s.site().log, 10))
 		}
 	}()
-	const warmUp = 20
-	if _, err := send(ctx, s, "warm up", 2, warmUp, 1); err != nil {
-		return err
-	}
-	if err := s.site().awaitDelivered(ctx, warmUp); err != nil {
-		return err
-	}
-	if err := s.site().clearMail(); err != nil {
+	if err := warmUp(ctx, s, end); err != nil {
 		return err
 	}
 	return step(s)
 }
 
-// toSink has messages thrown away where they would be delivered, during step.
-func toSink(s subject, step func(subject) error) (err error) {
-	if err := s.site().configure("virtual_transport = discard:\n", ""); err != nil {
+// warmUp has a few messages arrive.
+func warmUp(ctx context.Context, s subject, end ending) error {
+	if err := end.reset(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop(), s.site().configure("", "")) }()
-	if err := s.start(); err != nil {
+	l := load{measure: "warm up", sessions: 2, messages: 20, each: 1, end: end}
+	if _, err := send(ctx, s, l.measure, l); err != nil {
 		return err
 	}
-	return step(s)
-}
-
-// send sends messages over sessions at once, each a connection as often as the
-// messages of one go into all, and returns how long it took until the last was
-// acknowledged.
-func send(ctx context.Context, s subject, what string, sessions, messages, each int) (time.Duration, error) {
-	body := message()
-	return repeat(ctx, s.name()+": "+what, sessions, messages/each, func(i int) error {
-		return s.site().client().send(i*each, each, body)
-	})
-}
-
-// load is what an accept measurement sends, and where to.
-type load struct {
-	measure  string // accept, sink, sink10
-	sessions int
-	messages int
-	each     int // messages in a connection
-	// await returns when all messages have left the queue.
-	await func(context.Context, int) error
-	left  string // what that is called
-}
-
-// accept measures messages accepted, synced and delivered.
-func accept(ctx context.Context, s subject, l load, res *results) error {
-	before, err := cpuSeconds(s.root())
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	took, err := send(ctx, s, fmt.Sprintf("%s, %d sessions", l.measure, l.sessions), l.sessions, l.messages, l.each)
-	if err != nil {
-		return err
-	}
-	if err := l.await(ctx, l.messages); err != nil {
-		return err
-	}
-	delivered := time.Since(began)
-	after, err := cpuSeconds(s.root())
-	if err != nil {
-		return err
-	}
-	n := float64(l.messages)
-	res.add(l.measure, l.sessions, "accepted and synced, messages/s", s.name(), n/took.Seconds())
-	res.add(l.measure, l.sessions, l.left+", messages/s", s.name(), n/delivered.Seconds())
-	res.add(l.measure, l.sessions, "CPU s per 1,000 messages", s.name(), (after-before)/n*1000)
-	return nil
-}
-
-// acceptSteps are the measurements of accepting mail.
-func acceptSteps(p plan, res *results) (steps []func(context.Context, subject) error) {
-	for _, n := range p.sessions {
-		if p.what["accept"] {
-			steps = append(steps, func(ctx context.Context, s subject) error {
-				return running(ctx, s, func(s subject) error {
-					l := load{"accept", n, size(p.messages, n), 1, s.site().awaitDelivered, "delivered to Maildir"}
-					return errors.Join(accept(ctx, s, l, res), s.site().clearMail())
-				})
-			})
-		}
-		for _, each := range []int{1, 10} {
-			measure := map[int]string{1: "sink", 10: "sink10"}[each]
-			if !p.what[measure] {
-				continue
-			}
-			steps = append(steps, func(ctx context.Context, s subject) error {
-				return toSink(s, func(s subject) error {
-					l := load{measure, n, size(p.messages, n), each, s.site().awaitRemoved(), "thrown away"}
-					return accept(ctx, s, l, res)
-				})
-			})
-		}
-	}
-	return steps
+	return awaitArrived(ctx, l.messages, end.arrived)
 }
 
 // wait waits for d, or until ctx ends.
@@ -185,60 +110,6 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// awaitDelivered returns when the Maildirs hold n messages.
-func (s *site) awaitDelivered(ctx context.Context, n int) error {
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		got, err := s.delivered()
-		if err != nil {
-			return err
-		}
-		if got == n {
-			return nil
-		}
-		if got > n || time.Now().After(deadline) {
-			return fmt.Errorf("%d messages were acknowledged and %d delivered", n, got)
-		}
-		if err := wait(ctx, 20*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
-// awaitRemoved returns a function that waits until the log says of n messages,
-// from now on, that they have left the queue.
-func (s *site) awaitRemoved() func(context.Context, int) error {
-	var read int64
-	if st, err := os.Stat(s.log); err == nil {
-		read = st.Size()
-	}
-	return func(ctx context.Context, n int) error {
-		deadline := time.Now().Add(2 * time.Minute)
-		for {
-			got, err := s.removed(read)
-			if err != nil || got >= n {
-				return err
-			}
-			if time.Now().After(deadline) {
-				return fmt.Errorf("%d messages were acknowledged and %d have left the queue", n, got)
-			}
-			if err := wait(ctx, 50*time.Millisecond); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// removed counts the messages that left the queue after the first bytes of the
-// log.
-func (s *site) removed(from int64) (int, error) {
-	log, err := os.ReadFile(s.log)
-	if err != nil || int64(len(log)) < from {
-		return 0, err
-	}
-	return bytes.Count(log[from:], []byte(": removed\n")), nil
 }
 
 // delivered counts the messages in the Maildirs.
@@ -258,5 +129,9 @@ func (s *site) delivered() (int, error) {
 // some file systems are slow to create files after many were removed.
 func (s *site) clearMail() error {
 	s.cleared++
-	return os.Rename(filepath.Join(s.mailDir, "bench.test"), filepath.Join(s.mailDir, fmt.Sprintf("aside%d", s.cleared)))
+	err := os.Rename(filepath.Join(s.mailDir, "bench.test"), filepath.Join(s.mailDir, fmt.Sprintf("aside%d", s.cleared)))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -2,99 +2,97 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-// refusal is a kind of session that ends without a message.
+// refusal is a reason to refuse a session's only recipient.
 type refusal struct {
-	name, settings string // of main.cf, {conf} for the configuration directory
-	hold           func(c *client) error
+	name     string
+	figure   string
+	settings string
+	code     int
+	to       string
+	fresh    bool // every session comes from another address
 }
 
-var refusalKinds = []refusal{
-	{"relay attempts", "", func(c *client) error { return c.refused("user@elsewhere.test", 554) }},
-	{"unknown users", "", func(c *client) error { return c.refused("nobody@bench.test", 550) }},
-	{"clients in a block list", "smtpd_client_restrictions = check_client_access cidr:{conf}/blocked\n",
-		func(c *client) error { return c.refused("user0@bench.test", 554) }},
+const (
+	relayRefused   = "relay attempts refused, sessions/s"
+	blockRefused   = "clients on a block list refused, sessions/s"
+	tableRefused   = "clients in a table refused, sessions/s"
+	unknownRefused = "unknown users refused, sessions/s"
+)
+
+var refusals = []refusal{
+	{name: "relay", figure: relayRefused, code: 554, to: "user@elsewhere.test"},
+	{name: "block list", figure: blockRefused, code: 554, to: account(0), fresh: true,
+		settings: "smtpd_client_restrictions = reject_rbl_client " + blockList + "\n"},
+	{name: "table", figure: tableRefused, code: 554, to: account(0), fresh: true,
+		settings: "smtpd_client_restrictions = check_client_access cidr:$config_directory/blocked\n"},
+	{name: "unknown user", figure: unknownRefused, code: 550, to: "nobody@bench.test"},
 }
 
-// refusals measures every kind of refusal, 10 sessions at once.
-func refusals(attempts int, res *results) (steps []func(context.Context, subject) error) {
-	for _, kind := range refusalKinds {
+// writeBlocked writes a table of 1,000 networks; the last ones are the clients'.
+func writeBlocked(dir string) error {
+	var b strings.Builder
+	for i := range 997 {
+		fmt.Fprintf(&b, "10.%d.%d.0/24 REJECT\n", i/250, i%250)
+	}
+	b.WriteString("127.1.0.0/16 REJECT\n127.2.0.0/15 REJECT\n127.4.0.0/14 REJECT\n")
+	return os.WriteFile(filepath.Join(dir, "blocked"), []byte(b.String()), 0o644)
+}
+
+// refuseSteps are the measurements of sessions that are refused.
+func refuseSteps(p plan, res *results) (steps []step) {
+	for _, r := range refusals {
+		if !p.what["refuse"] || r.fresh && !inside() {
+			continue // the block list's name server needs a world of its own
+		}
 		steps = append(steps, func(ctx context.Context, s subject) error {
-			settings := strings.ReplaceAll(kind.settings, "{conf}", s.site().conf)
-			err := errors.Join(writeBlocked(s.site().conf), s.site().configure("", ""))
-			if err != nil {
+			end := toMaildir(s)
+			end.settings = r.settings
+			if err := writeBlocked(s.site().conf); err != nil {
 				return err
 			}
-			// The warm-up sends mail, so the list comes into force after it.
-			err = running(ctx, s, func(s subject) error {
-				if settings == "" {
-					return refuse(ctx, s, kind, 10, attempts, res)
-				}
-				if err := errors.Join(s.site().configure(settings, ""), s.stop(), s.start()); err != nil {
-					return err
-				}
-				return refuse(ctx, s, kind, 10, attempts, res)
-			})
-			return errors.Join(err, s.site().configure("", ""))
+			return running(ctx, s, end, func(s subject) error { return refuse(ctx, s, r, refusing, p.attempts, res) })
 		})
 	}
 	return steps
 }
 
-// writeBlocked writes a block list of 1,000 networks, the last of which is the
-// client's.
-func writeBlocked(dir string) error {
-	var b strings.Builder
-	for i := range 999 {
-		fmt.Fprintf(&b, "10.%d.%d.0/24 REJECT\n", i/250, i%250)
-	}
-	b.WriteString("127.0.0.0/8 REJECT\n")
-	return os.WriteFile(filepath.Join(dir, "blocked"), []byte(b.String()), 0o644)
-}
+// refusing is how many sessions are refused at once.
+const refusing = 10
 
-// refuse measures sessions that end in a refusal.
-func refuse(ctx context.Context, s subject, kind refusal, sessions, attempts int, res *results) error {
-	if err := kind.hold(s.site().client()); err != nil { // reads the tables
-		return err
-	}
-	before, err := cpuSeconds(s.root())
+// refuse measures sessions that have their only recipient refused.
+func refuse(ctx context.Context, s subject, r refusal, sessions, attempts int, res *results) error {
+	m, err := newMeter(s.root())
 	if err != nil {
 		return err
 	}
-	took, err := repeat(ctx, fmt.Sprintf("%s: refuse %s, %d sessions", s.name(), kind.name, sessions), sessions, attempts, func(int) error {
-		return kind.hold(s.site().client())
+	took, err := repeat(ctx, fmt.Sprintf("%s: refuse, %s", s.name(), r.name), sessions, attempts, func(i int) error {
+		return s.site().client().refused(r.from(i), r.code, r.to)
 	})
 	if err != nil {
 		return err
 	}
-	after, err := cpuSeconds(s.root())
+	used, share, err := m.read()
 	if err != nil {
 		return err
 	}
 	n := float64(attempts)
-	res.add("refuse", sessions, kind.name+" refused, sessions/s", s.name(), n/took.Seconds())
-	res.add("refuse", sessions, kind.name+", CPU s per 1,000 sessions", s.name(), (after-before)/n*1000)
+	res.add("refuse", sessions, r.figure, s.name(), n/took.Seconds())
+	res.add("refuse", sessions, r.name+": "+cpuPerSession, s.name(), used/n*1000)
+	res.add("refuse", sessions, r.name+": "+generatorShare, s.name(), share*100)
 	return nil
 }
 
-// refused makes one attempt to send mail to a recipient who is refused with code.
-func (c *client) refused(recipient string, code int) error {
-	s, err := c.open()
-	if err != nil {
-		return err
+// from returns the address of session i, nil for any.
+func (r refusal) from(i int) net.IP {
+	if !r.fresh {
+		return nil
 	}
-	defer s.Close()
-	if err := s.command(250, "MAIL FROM:<sender@elsewhere.test>"); err != nil {
-		return err
-	}
-	if err := s.command(code, "RCPT TO:<%s>", recipient); err != nil {
-		return err
-	}
-	return s.command(221, "QUIT")
+	return net.IPv4(127, byte(1+i>>16), byte(i>>8), byte(i))
 }

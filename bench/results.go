@@ -17,8 +17,10 @@ type row struct {
 	Figure   string             `json:"figure"` // what is counted, with its unit
 	Median   map[string]float64 `json:"median"` // by "sekisho", "postfix", "disk"
 	// Ratio is sekisho's median by postfix's, 0 when one is missing.
-	Ratio float64              `json:"ratio,omitempty"`
-	All   map[string][]float64 `json:"all"` // of every round
+	Ratio   float64              `json:"ratio,omitempty"`
+	Goal    string               `json:"goal,omitempty"` // of the ratio ("x") or of our value
+	Reached bool                 `json:"reached,omitempty"`
+	All     map[string][]float64 `json:"all"` // of every round
 }
 
 // results are the rows in the order in which they were first measured.
@@ -39,6 +41,7 @@ func (r *results) add(measure string, sessions int, figure, subject string, valu
 	if ours, theirs := w.Median["sekisho"], w.Median["postfix"]; ours > 0 && theirs > 0 {
 		w.Ratio = ours / theirs
 	}
+	w.judge()
 }
 
 // median returns the middle of a list that is not empty.
@@ -56,7 +59,7 @@ func (r *results) writeJSON(w io.Writer) error {
 
 func (r *results) writeTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "measure\tsessions\tsekisho\tpostfix\tratio\tfigure\t")
+	fmt.Fprintln(t, "measure\tsessions\tsekisho\tpostfix\tratio\tgoal\tfigure\t")
 	for _, row := range r.rows {
 		ours, theirs := cell(row.Median["sekisho"]), cell(row.Median["postfix"])
 		if d, ok := row.Median["disk"]; ok {
@@ -66,9 +69,21 @@ func (r *results) writeTable(w io.Writer) error {
 		if row.Ratio > 0 {
 			ratio = fmt.Sprintf("%.2f", row.Ratio)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t\n", row.Measure, row.Sessions, ours, theirs, ratio, row.Figure)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t\n", row.Measure, row.Sessions, ours, theirs, ratio, row.verdict(), row.Figure)
 	}
 	return t.Flush()
+}
+
+// verdict prints the goal, and whether it is reached.
+func (w *row) verdict() string {
+	switch {
+	case w.Goal == "":
+		return "-"
+	case w.Reached:
+		return w.Goal + " yes"
+	default:
+		return w.Goal + " no"
+	}
 }
 
 // cell prints a figure with three digits that count.

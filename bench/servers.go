@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"sekisho/internal/queue"
+	"sekisho/internal/queue/control"
 	"sekisho/internal/testsite"
 )
 
@@ -70,6 +72,16 @@ func (p *postfix) awaitListener() error {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return fmt.Errorf("does not listen at %s", p.at.addr)
+}
+
+// most is not more than master.cf lets in, nor than memory has room for.
+func (p *postfix) most() int { return 1100 }
+
+func (p *postfix) flush() error {
+	if out, err := exec.Command("postqueue", "-c", p.at.conf, "-f").CombinedOutput(); err != nil {
+		return fmt.Errorf("postqueue -f: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // stop ends master and its children, which are its process group.
@@ -131,6 +143,16 @@ func (k *sekisho) root() int    { return k.running.PID() }
 func (k *sekisho) start() (err error) {
 	k.running, err = testsite.Start(k.binary, k.at.conf, os.Stderr, k.at.addr)
 	return err
+}
+
+func (k *sekisho) most() int { return 0 }
+
+func (k *sekisho) flush() error {
+	spool, err := control.Open(filepath.Join(k.at.queue, "sekisho"), queue.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(spool.Flush(), spool.Close())
 }
 
 func (k *sekisho) stop() error { return k.running.Stop(10 * time.Second) }

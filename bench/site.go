@@ -72,7 +72,7 @@ virtual_gid_maps = static:{gid}
 
 // masterCF is master.cf of both servers, Debian's without chroot and with the
 // one listener. Its limit lets every connection of a measurement in.
-const masterCF = `{addr} inet n - n - {sessions} smtpd
+const masterCF = `{addr} inet n - n - 12000 smtpd
 pickup    unix  n       -       n       60      1       pickup
 cleanup   unix  n       -       n       -       0       cleanup
 qmgr      unix  n       -       n       300     1       qmgr
@@ -135,7 +135,7 @@ func newSite(dir, name string, owner *user.User) (*site, error) {
 			}
 		}
 	}
-	fill := strings.NewReplacer("{addr}", s.addr, "{sessions}", map[string]string{"postfix": "1200", "sekisho": "12000"}[name], "{conf}", s.conf, "{dir}", dir, "{queue}", s.queue, "{data}", s.data,
+	fill := strings.NewReplacer("{addr}", s.addr, "{conf}", s.conf, "{dir}", dir, "{queue}", s.queue, "{data}", s.data,
 		"{owner}", owner.Username, "{log}", s.log, "{mail}", s.mailDir, "{uid}", strconv.Itoa(uid), "{gid}", strconv.Itoa(gid))
 	var boxes strings.Builder
 	for i := range mailboxes {

@@ -85,7 +85,7 @@ func TestPages(t *testing.T) {
 // have a demo site of his own.
 func workplace(t *testing.T, top string) string {
 	work := t.TempDir()
-	for _, name := range []string{"Makefile", "go.mod", "go.sum", "bench", "cmd", "internal"} {
+	for _, name := range []string{"Makefile", "go.mod", "go.sum", "bench", "cmd", "conformance", "internal"} {
 		if out, err := exec.Command("cp", "-r", filepath.Join(top, name), work).CombinedOutput(); err != nil {
 			t.Fatalf("cp: %v: %s", err, out)
 		}
