@@ -79,7 +79,7 @@ func (w *bench) ask(_ context.Context, service, request string) evidence.Answer 
 			return evidence.Answer{Status: evidence.Found, Value: strings.ReplaceAll(action, `\xe9`, "\xe9")}
 		}
 		if warning, ok := strings.CutPrefix(p, service+" fails "); ok {
-			return evidence.Answer{Status: evidence.Failed, Warnings: []string{warning}}
+			return evidence.Answer{Status: evidence.Failed, Warnings: strings.Split(warning, "; ")}
 		}
 	}
 	return evidence.Answer{Status: evidence.Found, Value: "DUNNO"}
