@@ -78,7 +78,7 @@ func configure(t *testing.T, trials []*trial) peerRequest {
 	r := peerRequest{Zone: string(zone), Policies: make(map[string]string)}
 	ports := make(map[string]int)
 	for _, tr := range trials {
-		if tr.alone != "" {
+		if !tr.plays {
 			r.Sessions = append(r.Sessions, session{})
 			continue
 		}

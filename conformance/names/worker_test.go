@@ -373,7 +373,7 @@ type journal struct {
 	grown *sync.Cond
 }
 
-var tagged = regexp.MustCompile(`^\S+ +\d+ \S+ \S+ postfix/(\d+)/(?:smtpd|trivial-rewrite)\[\d+\]: (.*)$`)
+var tagged = regexp.MustCompile(`^\S+ +\d+ \S+ \S+ postfix/(\d+)/smtpd\[\d+\]: (.*)$`)
 
 // follow reads a log as it grows, until the process ends.
 func follow(path string) (*journal, error) {
