@@ -35,7 +35,7 @@ conformance: build ## replay the transcripts against Sekisho
 	go test -timeout $(TEST_TIMEOUT) -count=1 -run TestSekisho ./conformance
 
 conformance-postfix: packages ## replay them against real Postfix: is the harness honest?
-	CI=true go test -timeout $(TEST_TIMEOUT) -count=1 -run TestPostfix ./conformance
+	CI=true NAMES_EVERY=1 go test -timeout $(TEST_TIMEOUT) -count=1 -run TestPostfix ./conformance ./conformance/names
 
 fuzz: ## run every fuzz target for FUZZTIME
 	sh .ci/fuzz $(FUZZTIME)

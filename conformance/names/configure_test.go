@@ -30,6 +30,7 @@ max_use = 1
 smtpd_tls_chain_files = /etc/postfix/tls/server.key, /etc/postfix/tls/server.pem
 smtpd_tls_CAfile = /etc/postfix/tls/ca.pem
 address_verify_map =
+address_verify_poll_count = 20
 address_verify_poll_delay = 1s
 address_verify_transport_maps = regexp:{ {/^refused@/ error:5.1.1 no such user} {/^deferred@/ retry:4.4.1 try later} {/./ discard:} }
 `

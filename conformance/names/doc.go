@@ -3,5 +3,10 @@
 // engine's own test holds Sekisho to them, this one holds them to Postfix.
 // A case is a configuration, the facts of a session, and what is answered and
 // logged; here each configuration is an smtpd service of its own, and the facts
-// become a session by XCLIENT, or TLS. It has tests only.
+// become a session by XCLIENT, or TLS.
+//
+//	go test ./conformance/names                  # a sample: one case of five
+//	NAMES_EVERY=1 go test ./conformance/names    # all of them
+//
+// It has tests only.
 package names

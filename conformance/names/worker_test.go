@@ -178,7 +178,7 @@ func start(r peerRequest) error {
 // names serves a zone to the system's resolver.
 func names(text string) error {
 	for file, text := range map[string]string{
-		"/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", "/etc/hosts": "127.0.0.1 localhost\n",
+		"/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n", "/etc/hosts": "127.0.0.1 localhost\n",
 	} {
 		with := filepath.Join("/run", filepath.Base(file))
 		if err := os.WriteFile(with, []byte(text), 0o644); err != nil {
@@ -262,7 +262,7 @@ func (s session) play(log *journal) (outcome, error) {
 	}
 	defer conn.Close()
 	c := &client{Conn: conn, in: bufio.NewReader(conn)}
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(60 * time.Second))
 	reply, err := c.say("")
 	if err == nil && s.TLS {
 		reply, err = c.startTLS(s.Certificate)
