@@ -128,6 +128,10 @@ func (n *named) play(t *testing.T, d *datadriven.TestData) string {
 		d.Fatalf(t, "the configuration does not have the situation %s %s", kind, what)
 	}
 	switch kind {
+	case "hit", "miss":
+		if n.Name != "sleep" && n.Name != "warn_if_reject" && n.decided(steps) != (kind == "hit") {
+			d.Fatalf(t, "it is no %s:\n%s", kind, showTrace(steps))
+		}
 	case "parameter":
 		without := c
 		without.config = regexp.MustCompile(`(?m)^`+what+` =.*\n(?:[ \t].*\n)*`).ReplaceAllString(c.config, "")
@@ -212,6 +216,13 @@ func (n *named) fits(kind, what string, c trial) bool {
 		return has(`inline:\{.*= ?([^}]*[ ,])?` + name + `\b`)
 	}
 	return has(`= (.*[ ,])?` + name + `\b`)
+}
+
+// decided reports whether the restriction had an opinion.
+func (n *named) decided(steps restrict.Trace) bool {
+	return slices.ContainsFunc(steps, func(s restrict.Step) bool {
+		return strings.EqualFold(s.Name, n.Name) && s.Result != restrict.Passed && s.Result != restrict.NotReached
+	})
 }
 
 // kinds are the questions that a word of Restriction.Asks stands for.
