@@ -127,7 +127,7 @@ var known = map[string]string{
 	"smtpd_client_restrictions": "",
 	"smtpd_helo_restrictions":   "helo",
 	"smtpd_sender_restrictions": "helo sender",
-	"smtpd_etrn_restrictions":   "helo",
+	"smtpd_etrn_restrictions":   "helo etrn",
 }
 
 // early finds restrictions that are evaluated before the client has said what
@@ -151,16 +151,11 @@ func (o *order) early(l restrict.List) {
 	}
 }
 
-// subject is what a restriction is about besides the client.
+// subject is what a restriction is about besides the client: "helo", "sender",
+// "recipient" or "etrn".
 func subject(name string) string {
-	switch name {
-	case "permit_auth_destination", "reject_unauth_destination", "defer_unauth_destination", "permit_mx_backup":
-		return "recipient"
-	}
-	for _, s := range []string{"helo", "sender", "recipient"} {
-		if strings.Contains(name, "_"+s) {
-			return s
-		}
+	if r, ok := restrict.Describe(name); ok && r.Earliest != "client" {
+		return r.Earliest
 	}
 	return ""
 }

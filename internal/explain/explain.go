@@ -33,7 +33,9 @@ type Rung struct {
 	Warn        bool            `json:"warn_if_reject,omitempty"`
 	Result      restrict.Result `json:"result"`
 	Says        string          `json:"says,omitempty"`
-	Asked       []Asked         `json:"asked,omitempty"`
+	// ChangedBy are the parameters of what a restriction that refuses says.
+	ChangedBy []string `json:"changed_by,omitempty"`
+	Asked     []Asked  `json:"asked,omitempty"`
 }
 
 // Asked is a question that a restriction had, with its answer, in words.
@@ -172,6 +174,10 @@ func rung(command string, s restrict.Step) Rung {
 	r := Rung{
 		Command: command, List: s.List, Depth: s.Depth, File: s.Pos.File, Line: s.Pos.Line,
 		Restriction: s.Name, Argument: s.Arg, Warn: s.Warn, Result: s.Result, Says: s.Says,
+	}
+	if s.Result != restrict.Passed && s.Result != restrict.Permitted && s.Result != restrict.NotReached {
+		d, _ := restrict.Describe(s.Name)
+		r.ChangedBy = d.Parameters
 	}
 	for _, a := range s.Asked {
 		key := a.Question.Arg

@@ -126,6 +126,9 @@ func (p *printer) ladder(rungs []explain.Rung) {
 		for _, q := range questions(r) {
 			fmt.Fprintln(p.w, "  "+strings.Repeat(" ", place+4)+p.paint(dim, "? "+q))
 		}
+		if len(r.ChangedBy) > 0 {
+			fmt.Fprintln(p.w, "  "+strings.Repeat(" ", place+4)+p.paint(dim, "changed by "+strings.Join(r.ChangedBy, ", ")))
+		}
 	}
 	fmt.Fprintln(p.w)
 }
