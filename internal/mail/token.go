@@ -30,7 +30,7 @@ const operators = `|%!()<>@,;:\".[]`
 // ScanAddress cuts an address in external form into tokens. Everything is a
 // sequence of tokens: what is not closed ends with the string.
 func ScanAddress(s string) []Token {
-	var out []Token
+	out := make([]Token, 0, 6) // user@host.example
 	for sc := (scanner{s: s}); sc.s != ""; {
 		switch c := sc.s[0]; {
 		case isBlank(c):

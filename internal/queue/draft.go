@@ -2,7 +2,6 @@ package queue
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -181,15 +180,17 @@ func (d *Draft) commitHot(env *mail.Envelope) (*hot, error) {
 	if h.place, err = d.q.hot.Append(r); err != nil {
 		return nil, err
 	}
-	if d.q.reserve(int64(len(r.Body))) {
-		h.env, h.data = env, bytes.Clone(r.Body)
+	if h.data = d.q.keepBuffer(d.buf); h.data != nil {
+		h.env, d.buf = env, nil
 	}
 	return h, nil
 }
 
 // end gives the buffer back: nothing may be written any more.
 func (d *Draft) end() {
-	d.q.putBuffer(d.buf)
+	if d.buf != nil {
+		d.q.putBuffer(d.buf)
+	}
 	d.buf, d.err = nil, errEnded
 }
 

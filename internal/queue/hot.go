@@ -27,7 +27,7 @@ type hot struct {
 	// What is in the log, as long as there is memory and the message has not
 	// been tried. nil otherwise.
 	env  *mail.Envelope
-	data []byte
+	data *kept
 }
 
 // places are all records of the message.
@@ -69,12 +69,12 @@ func (q *Queue) loadHot(e *entry) (*Message, error) {
 }
 
 func (q *Queue) openHot(h *hot) (io.ReadCloser, error) {
-	data := h.data
-	if data == nil {
-		var err error
-		if _, data, err = q.hot.Read(h.place); err != nil {
-			return nil, damaged(err)
-		}
+	if h.data != nil {
+		return h.data.open(), nil
+	}
+	_, data, err := q.hot.Read(h.place)
+	if err != nil {
+		return nil, damaged(err)
 	}
 	return inMemory{bytes.NewReader(data)}, nil
 }
@@ -99,7 +99,7 @@ func (q *Queue) recordHot(e *entry, payload []byte) error {
 // cool frees the memory that a message takes.
 func (q *Queue) cool(h *hot) {
 	if h.env != nil {
-		q.unreserve(int64(len(h.data)))
+		h.data.drop()
 		h.env, h.data = nil, nil
 	}
 }

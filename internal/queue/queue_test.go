@@ -590,3 +590,44 @@ func (s *site) nothingNow(t *testing.T) {
 		t.Fatalf("%v is handed out, wait %v", e, wait)
 	}
 }
+
+// A reader keeps its content though the message goes and its memory is used
+// again.
+func TestReaderOutlivesItsMessage(t *testing.T) {
+	s := newSite(t)
+	s.put(t, "first\n", envelope("x@a.test"))
+	m := s.next(t)
+	r, err := m.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var one [1]byte
+	if _, err := r.Read(one[:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		s.put(t, "other\n", envelope("x@a.test"))
+	}
+	if rest, err := io.ReadAll(r); err != nil || string(rest) != "irst\n" {
+		t.Errorf("read %q, %v", rest, err)
+	}
+	for range 2 {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.Read(one[:]); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("read after Close: %v", err)
+	}
+	for range 10 {
+		if err := s.next(t).Remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.memory.Load(); n != 0 {
+		t.Errorf("%d bytes of memory are not given back", n)
+	}
+}
