@@ -14,7 +14,7 @@ import (
 )
 
 // maxHot is how large the content of a message may be that goes into the log.
-const maxHot = 256 << 10
+const maxHot = 128 << 10
 
 // firstBuffer is what every draft may take of memory.
 const firstBuffer = 16 << 10
