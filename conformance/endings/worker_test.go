@@ -3,7 +3,6 @@
 package endings
 
 import (
-	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -81,7 +80,7 @@ func (w *worker) handle(m message) (string, error) {
 		_, path, _ := strings.Cut(owned, ":")
 		os.Remove(path)
 	}
-	return mask(ids, log+files), err
+	return mask(ids, log, files), err
 }
 
 // users are those of the site: name, uid, gid, home.
@@ -113,7 +112,7 @@ func (w *worker) start(role string) error {
 		return err
 	}
 	if role == rolePostfix {
-		return daemon("postfix", "start")
+		return errors.Join(daemon("postalias", "hash:/etc/postfix/aliases"), daemon("postfix", "start"))
 	}
 	return serve()
 }
@@ -135,6 +134,7 @@ func files(keep map[string][]byte) error {
 	keep["/run/passwd"], keep["/run/group"] = passwd, group
 	keep["/run/hosts"] = []byte("127.0.0.1 localhost\n")
 	keep["/run/bin/show"], keep["/run/bin/leave"] = []byte(show), []byte(leave)
+	keep["/run/bin/show_lcmdmap"] = []byte("#!/bin/sh\nexec /run/bin/show lcmdmap\n")
 	keep["/run/bin/slow"] = []byte("#!/bin/sh\necho begun\nsleep 60\n")
 	keep["/run/bin/noshebang"] = []byte("/run/bin/show script $1\n")
 	for path, text := range keep {
@@ -295,9 +295,9 @@ var (
 
 // settled returns the lines of the agents, once every message that the log
 // speaks of has left the queue or waits in it.
-func (w *worker) settled() (ids []string, log string, err error) {
+func (w *worker) settled() (ids, log []string, err error) {
 	quiet := 0
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		text, err := os.ReadFile(mailLog)
 		if err != nil {
 			continue
@@ -311,10 +311,10 @@ func (w *worker) settled() (ids []string, log string, err error) {
 			continue
 		}
 		w.seen = len(text)
-		return ids, strings.Join(sorted(ids, lines), "\n") + "\n", clear()
+		return ids, lines, clear()
 	}
 	text, _ := os.ReadFile(mailLog)
-	return nil, "", fmt.Errorf("not settled after 30 s:\n%s", text[w.seen:])
+	return nil, nil, fmt.Errorf("not settled after 10 s:\n%s", text[w.seen:])
 }
 
 func (w *worker) lines(text string) (ids, lines []string, open, deferred bool) {
@@ -370,10 +370,9 @@ func clear() error {
 }
 
 // collect reads and removes what was delivered.
-func collect() (string, error) {
-	var out strings.Builder
+func collect() (files []string, err error) {
 	for _, top := range []string{"/run/out", "/home", "/var/mail"} {
-		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		err = errors.Join(err, filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || filepath.Base(path)[0] == '.' {
 				return err
 			}
@@ -383,14 +382,11 @@ func collect() (string, error) {
 			}
 			st, _ := d.Info()
 			sys := st.Sys().(*syscall.Stat_t)
-			fmt.Fprintf(&out, "== %s %v %d:%d\n%s", path, st.Mode(), sys.Uid, sys.Gid, text)
+			files = append(files, fmt.Sprintf("== %s %v %d:%d\n%s", path, st.Mode(), sys.Uid, sys.Gid, text))
 			return os.Remove(path)
-		})
-		if err != nil {
-			return "", err
-		}
+		}))
 	}
-	return out.String(), nil
+	return files, err
 }
 
 var masks = []struct {
@@ -408,26 +404,23 @@ var masks = []struct {
 	{regexp.MustCompile(`postfix/(trace|defer): `), "postfix/bounce: "},
 }
 
-// mask replaces what differs from run to run. Queue ids get numbers in the order
-// of the log.
-func mask(ids []string, text string) string {
-	for _, m := range masks {
-		text = m.pattern.ReplaceAllString(text, m.with)
-	}
-	for i, id := range ids {
-		text = strings.ReplaceAll(text, id, fmt.Sprintf("ID%d", i+1))
-	}
-	return text
-}
-
-// sorted puts the lines of each message together: daemons log side by side.
-func sorted(ids, lines []string) []string {
-	at := func(line string) int {
-		if q := ofQueue.FindStringSubmatch(line); q != nil {
-			return slices.Index(ids, q[1])
+// mask replaces what differs from run to run, and puts in order what has none:
+// daemons log side by side.
+func mask(ids, log, files []string) string {
+	clean := func(text string) string {
+		for _, m := range masks {
+			text = m.pattern.ReplaceAllString(text, m.with)
 		}
-		return -1
+		for i, id := range ids {
+			text = strings.ReplaceAll(text, id, map[bool]string{true: "ID", false: "NEWID"}[i == 0])
+		}
+		return text
 	}
-	slices.SortFunc(lines, func(a, b string) int { return cmp.Or(at(a)-at(b), strings.Compare(a, b)) })
-	return lines
+	for _, list := range [][]string{log, files} {
+		for i := range list {
+			list[i] = clean(list[i])
+		}
+		slices.Sort(list)
+	}
+	return strings.Join(log, "\n") + "\n" + strings.Join(files, "")
 }

@@ -8,9 +8,11 @@
 package bounce
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -58,12 +60,15 @@ type Report struct {
 	Content  func() (io.ReadCloser, error)
 	Entries  []Entry
 	Expanded []mail.Recipient // aliases that were expanded, for Delivered
+
+	owner string // who is told instead of the sender
 }
 
 // Entry is the outcome for one recipient.
 type Entry struct {
 	Recipient mail.Recipient
 	Result    deliver.Result
+	Owner     string // is told of the failure instead of the sender; empty: nobody else
 
 	expanded bool // an alias, which is gone
 }
@@ -71,7 +76,42 @@ type Entry struct {
 // Failed tells the sender, or else the postmaster, of recipients that will not
 // get the message. After an error nobody may have been told.
 func (b *Bouncer) Failed(ctx context.Context, r Report) error {
-	sender := r.Envelope.Sender
+	for owner, entries := range byOwner(r.Entries) {
+		one := r
+		one.Entries, one.owner = entries, owner
+		if owner != "" { // what the sender asked for is not for the members of a list
+			env := *r.Envelope
+			env.EnvID, env.Ret = "", ""
+			one.Envelope = &env
+		}
+		if err := b.failed(ctx, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byOwner groups entries by who is told of them, the sender first.
+func byOwner(list []Entry) iter.Seq2[string, []Entry] {
+	groups := map[string][]Entry{}
+	owners := []string{""}
+	for _, e := range list {
+		if groups[e.Owner] == nil && e.Owner != "" {
+			owners = append(owners, e.Owner)
+		}
+		groups[e.Owner] = append(groups[e.Owner], e)
+	}
+	return func(yield func(string, []Entry) bool) {
+		for _, o := range owners {
+			if len(groups[o]) > 0 && !yield(o, groups[o]) {
+				return
+			}
+		}
+	}
+}
+
+func (b *Bouncer) failed(ctx context.Context, r Report) error {
+	sender := cmp.Or(r.owner, r.Envelope.Sender)
 	switch {
 	case b.isDoubleBounce(sender):
 		b.o.Log.Warn(r.Envelope.QueueID + ": undeliverable postmaster notification discarded")
@@ -114,10 +154,13 @@ func (b *Bouncer) Delivered(ctx context.Context, r Report) error {
 	}
 	var entries []Entry
 	for _, to := range r.Expanded {
-		entries = append(entries, Entry{to, deliver.Result{DSN: "2.0.0", Text: "alias expanded"}, true})
+		entries = append(entries, Entry{to, deliver.Result{DSN: "2.0.0", Text: "alias expanded"}, "", true})
 	}
 	for _, e := range r.Entries {
 		if e.Recipient.Notify&mail.NotifySuccess != 0 {
+			if x := e.Result.Expansion; x != nil {
+				e.expanded = !x.List
+			}
 			e.Result.Text = fmt.Sprintf("delivery via %s: %s", e.Result.Relay, e.Result.Text)
 			entries = append(entries, e)
 		}
@@ -152,7 +195,7 @@ func (b *Bouncer) tell(ctx context.Context, r Report, k *kind, event mail.Notify
 	if k != failure {
 		ret = "HDRS"
 	}
-	return b.send(ctx, r, k, addressee{address: r.Envelope.Sender, ret: ret})
+	return b.send(ctx, r, k, addressee{address: cmp.Or(r.owner, r.Envelope.Sender), ret: ret})
 }
 
 // copyPostmaster sends the postmaster a copy, which is not worth failing for.

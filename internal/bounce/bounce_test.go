@@ -67,7 +67,7 @@ func report(sender string, entries ...Entry) Report {
 
 func entry(address, orig, text string) Entry {
 	return Entry{mail.Recipient{Address: address, Original: orig},
-		deliver.Result{Status: deliver.Bounced, DSN: "5.1.1", Text: text, Relay: "virtual"}, false}
+		deliver.Result{Status: deliver.Bounced, DSN: "5.1.1", Text: text, Relay: "virtual"}, "", false}
 }
 
 // As Postfix 3.7 wrote it, but for the ids and the date.

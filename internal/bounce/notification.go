@@ -95,7 +95,7 @@ func (n *notification) text() {
 	for _, e := range n.report.Entries {
 		n.line("")
 		expanded := ""
-		if e.Recipient.Original != "" && e.Recipient.Original != e.Recipient.Address {
+		if e.Recipient.Original != "" && (e.Recipient.Original != e.Recipient.Address || e.Owner != "") {
 			expanded = fmt.Sprintf(" (expanded from <%s>)", mail.Quote(e.Recipient.Original))
 		}
 		n.wrapped("<%s>%s: %s", mail.Quote(e.Recipient.Address), expanded, e.Result.Text)

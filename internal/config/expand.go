@@ -19,6 +19,15 @@ func Expand(s string, lookup func(name string) (string, bool)) (string, error) {
 	return x.expand(s, 0)
 }
 
+// ExpandUsing is Expand, and tells of the names whose values became part of the
+// result whether lookup knew them; a name that is only tested, as in
+// ${name?text}, is not among them.
+func ExpandUsing(s string, lookup func(name string) (string, bool)) (value string, used map[string]bool, err error) {
+	x := expander{lookup: lookup, used: make(map[string]bool)}
+	value, err = x.expand(s, 0)
+	return value, x.used, err
+}
+
 // References calls f with every name that s refers to, in all branches.
 func References(s string, f func(name string)) error {
 	x := expander{lookup: func(n string) (string, bool) { f(n); return "", false }, branches: true}
@@ -30,6 +39,9 @@ type expander struct {
 	lookup   func(string) (string, bool)
 	recurse  bool // values are expanded too
 	branches bool // go into all branches, for what they refer to
+	// used has the names whose values were taken, and whether they were known; nil:
+	// nobody asks.
+	used map[string]bool
 }
 
 func (x *expander) expand(s string, depth int) (string, error) {
@@ -105,7 +117,10 @@ func isNameByte(c byte) bool {
 }
 
 func (x *expander) value(name string, depth int) (string, error) {
-	v, _ := x.lookup(name)
+	v, known := x.lookup(name)
+	if x.used != nil {
+		x.used[name] = known
+	}
 	if !x.recurse {
 		return v, nil
 	}
@@ -125,13 +140,15 @@ func (x *expander) body(s string, depth int) (string, error) {
 	if n == 0 {
 		return "", fmt.Errorf("empty macro name: %q", "${"+s+"}")
 	}
-	v, err := x.value(s[:n], depth)
-	if err != nil {
-		return "", err
-	}
 	rest := strings.TrimLeft(s[n:], " \t")
 	if rest == "" {
-		return v, nil
+		return x.value(s[:n], depth)
+	}
+	test := *x
+	test.used = nil
+	v, err := test.value(s[:n], depth)
+	if err != nil {
+		return "", err
 	}
 	return x.choose(v != "", rest, depth)
 }

@@ -96,6 +96,14 @@ type Result struct {
 	Relayed bool `json:"relayed,omitempty"`
 	Reports bool `json:"reports,omitempty"`
 
+	// Expansion is what the recipient stood for, if it was an alias or forwarded;
+	// the Result is the sum of its parts then.
+	Expansion *Expansion `json:"exp,omitempty"`
+
+	// Transport is another transport that the agent has passed the recipient on to;
+	// it is under its name that the outcome is logged.
+	Transport string `json:"-"`
+
 	// Uses is how many messages the connection has taken, this one included;
 	// 0 when it was made for this one.
 	Uses int `json:"-"`
@@ -103,4 +111,52 @@ type Result struct {
 	// Connected is when the connection to the next hop was ready for mail; the
 	// zero time for agents that need none. It divides the logged delays.
 	Connected time.Time `json:"-"`
+}
+
+// Expansion is what came of the addresses, files and commands that a recipient
+// stood for. Each part is logged, and reported if it failed, by itself.
+type Expansion struct {
+	Parts []Part `json:"p"`
+	// Alias: the recipient was an alias or forwarded its mail, which counts as
+	// delivered whatever becomes of the parts (RFC 3461 section 5.2.7).
+	Alias bool `json:"alias,omitempty"`
+	// List: an alias with an owner, which takes over the reports about its members.
+	List bool `json:"list,omitempty"`
+}
+
+// Part is one thing that a recipient stood for.
+type Part struct {
+	To     mail.Recipient `json:"to"`
+	Result Result         `json:"res"`
+	// Owner is who is told of a failure instead of the sender; empty: nobody else.
+	Owner string `json:"owner,omitempty"`
+}
+
+// Sum is the Result of a recipient that stood for these parts: it has to be tried
+// again if one of them has, and has failed if one has.
+func (e *Expansion) Sum() Result {
+	sum := Result{Status: Sent, DSN: "2.0.0", Text: "alias expanded", Expansion: e}
+	for _, p := range e.Parts {
+		r := p.Result
+		if r.Status == Deferred || r.Status == Bounced && sum.Status == Sent {
+			sum = r
+		}
+		if sum.Status == Deferred {
+			break
+		}
+	}
+	sum.Expansion = e
+	return sum
+}
+
+// Each calls f with the parts of r, or with r itself if it has none. to is the
+// recipient that r is about.
+func (r Result) Each(to mail.Recipient, f func(Part)) {
+	if r.Expansion == nil {
+		f(Part{To: to, Result: r})
+		return
+	}
+	for _, p := range r.Expansion.Parts {
+		f(p)
+	}
 }

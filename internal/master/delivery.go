@@ -1,6 +1,7 @@
 package master
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -20,9 +21,19 @@ import (
 	"sekisho/internal/qmgr"
 )
 
+// passer has another transport deliver to one recipient.
+type passer func(ctx context.Context, transport string, r *deliver.Request) (res deliver.Result, ok bool)
+
 // transports are the delivery services of master.cf by name.
 func (b *builder) transports() map[string]qmgr.Transport {
 	out := make(map[string]qmgr.Transport)
+	pass := func(ctx context.Context, transport string, r *deliver.Request) (res deliver.Result, ok bool) {
+		t, ok := out[transport]
+		if !ok {
+			return res, false
+		}
+		return t.Agent.Deliver(ctx, r)[0], true
+	}
 	for _, e := range b.config.Services {
 		if e.Type != "unix" && e.Type != "inet" {
 			continue
@@ -30,7 +41,7 @@ func (b *builder) transports() map[string]qmgr.Transport {
 		cfg := b.config.Service(e)
 		daemon := filepath.Base(e.Command)
 		log := b.log.With(maillog.Service(cfg.Str("syslog_name") + "/" + daemon))
-		agent, err := b.agent(daemon, e, cfg, log)
+		agent, err := b.agent(daemon, e, cfg, log, pass)
 		b.fail(err)
 		if agent != nil {
 			agent = b.filtered(agent, daemon, cfg, log)
@@ -60,7 +71,7 @@ func (b *builder) filtered(a deliver.Agent, daemon string, cfg *config.Config, l
 
 // agent makes the delivery agent that a daemon's name stands for; nil when it
 // is none.
-func (b *builder) agent(daemon string, e config.Service, cfg *config.Config, log *slog.Logger) (deliver.Agent, error) {
+func (b *builder) agent(daemon string, e config.Service, cfg *config.Config, log *slog.Logger, pass passer) (deliver.Agent, error) {
 	switch daemon {
 	case "error":
 		return errormail.Agent{Retry: e.Name == "retry"}, nil
@@ -75,7 +86,7 @@ func (b *builder) agent(daemon string, e config.Service, cfg *config.Config, log
 		})
 	case "local":
 		return local.New(local.Options{
-			Name: e.Name, Config: cfg, Resolver: b.site.Resolver, World: b.world, Post: b.post,
+			Name: e.Name, Config: cfg, Resolver: b.site.Resolver, World: b.world, Post: b.post, Pass: pass,
 			Clock: b.shared.clock, Log: log,
 		})
 	case "pipe":

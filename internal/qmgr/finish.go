@@ -36,10 +36,7 @@ func (j *job) notify(kill context.Context) bool {
 	failed, failedIndexes := j.entries(func(_ int, r deliver.Result, told bool) bool {
 		return r.Status == deliver.Bounced && !told
 	})
-	delivered, deliveredIndexes := j.entries(func(i int, r deliver.Result, told bool) bool {
-		return r.Status == deliver.Sent && !told && !r.Reports &&
-			j.env.Recipients[i].Notify&mail.NotifySuccess != 0
-	})
+	delivered, deliveredIndexes := j.deliveredEntries()
 	ok := true
 	for _, n := range []struct {
 		send    func(context.Context, bounce.Report) error
@@ -56,6 +53,23 @@ func (j *job) notify(kill context.Context) bool {
 		j.recordTold(n.indexes)
 	}
 	return ok
+}
+
+// deliveredEntries are the recipients whose success the sender wants to hear of.
+// An alias is a success also when some of what it stands for failed.
+func (j *job) deliveredEntries() (list []bounce.Entry, indexes []int) {
+	_, indexes = j.entries(func(i int, r deliver.Result, told bool) bool {
+		done := r.Status == deliver.Sent || r.Status == deliver.Bounced && r.Expansion != nil && r.Expansion.Alias
+		if !done || told || r.Reports || j.env.Recipients[i].Notify&mail.NotifySuccess == 0 {
+			return false
+		}
+		if r.Expansion != nil {
+			r = deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "alias expanded", Relay: r.Relay, Expansion: r.Expansion}
+		}
+		list = append(list, bounce.Entry{Recipient: j.env.Recipients[i], Result: r})
+		return true
+	})
+	return list, indexes
 }
 
 // failed tells of recipients that will not get the message.

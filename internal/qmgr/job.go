@@ -134,7 +134,7 @@ func (j *job) done(b *batch, t Transport, times deliver.Times, results []deliver
 			r.Status, r.DSN = deliver.Deferred, "4"+strings.TrimPrefix(r.DSN, "5")
 		}
 		r.Recipient = b.indexes[i]
-		j.logResult(t.Log, b.recipients[i], *r, times)
+		r.Each(b.recipients[i], func(p deliver.Part) { j.logResult(j.m.logOf(p.Result, t), p.To, p.Result, times) })
 	}
 	j.collect(outcomes)
 }
@@ -203,9 +203,23 @@ func (j *job) entries(want func(i int, r deliver.Result, told bool) bool) (list 
 			r = p.Result
 		}
 		if want(i, r, p.Told) {
-			list = append(list, bounce.Entry{Recipient: j.env.Recipients[i], Result: r})
+			list = append(list, entriesOf(j.env.Recipients[i], r)...)
 			indexes = append(indexes, i)
 		}
 	}
 	return list, indexes
+}
+
+// entriesOf is what there is to tell about a recipient: of one that stood for
+// others, which of them failed, or that it was expanded.
+func entriesOf(to mail.Recipient, r deliver.Result) (list []bounce.Entry) {
+	if r.Status == deliver.Sent {
+		return []bounce.Entry{{Recipient: to, Result: r}}
+	}
+	r.Each(to, func(p deliver.Part) {
+		if p.Result.Status != deliver.Sent {
+			list = append(list, bounce.Entry{Recipient: p.To, Result: p.Result, Owner: p.Owner})
+		}
+	})
+	return list
 }

@@ -108,6 +108,14 @@ func (m *Manager) backoff(age time.Duration) time.Duration {
 	return max(m.o.MinimalBackoff, min(age, m.o.MaximalBackoff))
 }
 
+// logOf is the log of the transport that has delivered.
+func (m *Manager) logOf(r deliver.Result, asked Transport) *slog.Logger {
+	if t, ok := m.o.Transports[r.Transport]; ok {
+		return t.Log
+	}
+	return asked.Log
+}
+
 // logResult writes the line about one recipient in the name of the transport.
 func (j *job) logResult(log *slog.Logger, to mail.Recipient, r deliver.Result, t deliver.Times) {
 	line := deliver.LogLine(j.env.QueueID, to, r, t, j.m.o.DelayDigits)

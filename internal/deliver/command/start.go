@@ -27,6 +27,9 @@ func (c *Command) start() (*process, error) {
 	if c.UID == 0 || c.GID == 0 {
 		return nil, errors.New("a command must not run as root")
 	}
+	if !mailbox.Privileged() && c.UID != os.Geteuid() {
+		return nil, fmt.Errorf("cannot run a command as UID %d; run as root to deliver for other users", c.UID)
+	}
 	inRead, inWrite, err := os.Pipe()
 	if err != nil {
 		return nil, err

@@ -1,35 +1,30 @@
 package local
 
 import (
-	"context"
-	"fmt"
-	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
-	"sekisho/internal/deliver"
 	"sekisho/internal/evidence"
 	"sekisho/internal/mail"
-	"sekisho/internal/tok822"
 )
 
-// Post puts a new message into the queue: it chooses the queue id, calls write
-// for the content, and returns nil once the message is on disk.
-type Post func(ctx context.Context, env mail.Envelope, write func(id string, w io.Writer) error) error
-
-// alias looks a name up. Alias files are read as they are written, with a
-// colon after the name.
-func (d *delivery) alias(name string) (value string, found, failed bool) {
-	for _, table := range d.a.aliases {
-		for _, key := range []string{name, name + ":"} {
+// look looks a name up in one table. Alias files are read as they are written,
+// with a colon after the name.
+func (d *delivery) look(table, name string) (value string, found, failed bool) {
+	keys := []string{mail.QuoteLocal(name)}
+	if keys[0] != name {
+		keys = append(keys, name)
+	}
+	for _, key := range keys {
+		for _, key := range []string{key, key + ":"} {
 			ans := d.src.Ask(evidence.Question{Kind: evidence.Table, Name: table, Arg: key})
 			switch ans.Status {
 			case evidence.Found:
 				return ans.Value, true, false
 			case evidence.NotFound:
 			default:
-				d.warn("%s: lookup of '%s' failed", table, name)
 				return "", false, true
 			}
 		}
@@ -37,115 +32,154 @@ func (d *delivery) alias(name string) (value string, found, failed bool) {
 	return "", false, false
 }
 
-// expand delivers to what an alias stands for. The name itself among its own
-// addresses is the user's mailbox; all others get the message as a new one.
-func (d *delivery) expand(to mail.Recipient, alias, name, value string) deliver.Result {
-	addrs, own, odd := d.addresses(alias, name, value)
-	if odd != "" {
-		d.warn("alias %s: cannot deliver to %s: commands, files and lists in aliases are not supported", alias, odd)
-		return deferred("4.3.5", "mail system configuration error")
-	}
-	if len(addrs) == 0 && !own {
-		d.warn("no recipient in alias lookup result for %s", alias)
-		return deferred("4.3.0", "alias database unavailable")
-	}
-	if own {
-		if res := d.mailbox(to, name); res.Status != deliver.Sent || len(addrs) == 0 {
-			return res
+// find looks a name up in all alias tables.
+func (d *delivery) find(name string) (value string, found, failed bool) {
+	for _, table := range d.a.aliases {
+		if value, found, failed = d.look(table, name); found || failed {
+			return value, found, failed
 		}
 	}
-	return d.forward(to, alias, addrs)
+	return "", false, false
 }
 
-// addresses reads an alias's value. odd is the first element that is no
-// address.
-func (d *delivery) addresses(alias, name, value string) (addrs []string, own bool, odd string) {
-	if strings.Contains(value, ":include:") {
-		return nil, false, value
+// alias delivers to what a name stands for in the alias tables; done is false
+// when it is no alias (alias.c).
+func (d *delivery) alias(s state, name string) (st status, done bool) {
+	s.level++
+	if s.from != "" && strings.EqualFold(s.from, name) {
+		return fine, false
 	}
-	for _, a := range tok822.Parse(value, 0).Addresses() {
-		addr := a.Internal()
-		if addr == "" || addr[0] == '|' || addr[0] == '/' || addr[0] == '~' {
-			return nil, false, addr
+	if s.level > maxLevel {
+		d.warn("alias database loop for %s", name)
+		return d.add(s, bounced("5.4.6", "alias database loop for "+name)), true
+	}
+	s.from = name
+	for _, table := range d.a.aliases {
+		value, found, failed := d.look(table, name)
+		switch {
+		case failed:
+			d.warn("%s: lookup of '%s' failed", table, name)
+			return d.add(s, deferred("4.3.0", "alias database unavailable")), true
+		case found && d.r.Probe:
+			return d.sent(s, "aliased to %s", value), true
+		case found:
+			return d.expand(s, table, name, value), true
 		}
-		addr = d.a.o.Resolver.Rewrite(strings.TrimPrefix(addr, `\`))
-		if d.isSelf(addr, alias, name) {
-			own = true
-			continue
-		}
-		addrs = append(addrs, addr)
 	}
-	return addrs, own, ""
+	return fine, false
 }
 
-// isSelf reports whether an address of an alias is the alias's own name here.
-func (d *delivery) isSelf(addr, alias, name string) bool {
-	res := d.a.o.Resolver.Resolve(d.src, d.r.Envelope.Sender, addr)
-	local, _, _ := mail.SplitAddress(strings.ToLower(addr))
-	return !res.Failed && res.Transport == d.a.o.Name && (local == alias || local == name)
+// expand delivers to the value of an alias.
+func (d *delivery) expand(s state, table, name, value string) status {
+	s.kind = "alias"
+	var text string
+	if s.rights, text = d.tableRights(table); text != "" {
+		return d.add(s, deferred("4.3.0", text))
+	}
+	owner, isList, failed := d.owner(name)
+	if failed {
+		return d.add(s, deferred("4.3.0", "alias database unavailable"))
+	}
+	top := s
+	s.to.Notify = withoutSuccess(s.to.Notify)
+	switch {
+	case isList: // RFC 3461 section 5.2.7.3: what the sender asked for is not for its members
+		s.sender, s.owner, s.to.ORCPT, s.to.Original = owner, owner, "", ""
+	case d.a.resetOwner:
+		s.owner = ""
+	}
+	if !d.a.frozen {
+		s.delivered = s.to.Address
+	}
+	d.expansion(top, isList)
+	st, count := d.tokens(s, value)
+	if count == 0 {
+		d.warn("no recipient in alias lookup result for %s", name)
+		return d.add(s, deferred("4.3.0", "alias database unavailable"))
+	}
+	return st
 }
 
-// forward puts the message into the queue again, for other recipients.
-func (d *delivery) forward(to mail.Recipient, alias string, addrs []string) deliver.Result {
-	env := mail.Envelope{
-		Sender: d.r.Envelope.Sender, Ret: d.r.Envelope.Ret, EnvID: d.r.Envelope.EnvID,
-		SMTPUTF8: d.r.Envelope.SMTPUTF8, Body: d.r.Envelope.Body, Client: d.r.Envelope.Client,
+// expansion notes that the recipient stood for something else; list that the
+// reports about it end here.
+func (d *delivery) expansion(s state, list bool) {
+	if !d.expanded {
+		d.list = list
 	}
-	r := mail.Recipient{Original: to.Original, ORCPT: to.ORCPT, Notify: to.Notify &^ mail.NotifySuccess}
-	if to.Notify == mail.NotifySuccess {
-		r.Notify = mail.NotifyNever
-	}
-	if owner, ok := d.owner(alias); ok {
-		env.Sender, env.Ret, env.EnvID = owner, "", ""
-		r.Original, r.ORCPT = "", ""
-	}
-	for _, addr := range addrs {
-		r.Address = addr
-		env.Recipients = append(env.Recipients, r)
-	}
-	var id string
-	err := d.a.o.Post(d.ctx, env, func(newID string, w io.Writer) error {
-		id = newID
-		return d.copyTo(w, newID, to.Address)
-	})
-	if err != nil {
-		d.warn("%s: cannot forward: %v", d.r.QueueID, err)
-		return deferred("4.3.0", "unable to forward message")
-	}
-	return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "forwarded as " + id}
+	d.expanded = true
 }
 
-// owner returns who is told when an address of an alias cannot be reached.
-func (d *delivery) owner(alias string) (addr string, ok bool) {
+func withoutSuccess(n mail.Notify) mail.Notify {
+	if n == mail.NotifySuccess {
+		return mail.NotifyNever
+	}
+	return n &^ mail.NotifySuccess
+}
+
+// owner returns who is told when a member of a list cannot be reached.
+func (d *delivery) owner(name string) (addr string, found, failed bool) {
 	if !d.a.ownerAlias {
-		return "", false
+		return "", false, false
 	}
-	_, found, _ := d.alias("owner-" + alias)
-	return d.a.o.Resolver.Rewrite("owner-" + alias), found
+	addr = "owner-" + name
+	value, found, failed := d.find(addr)
+	if found && d.a.expandOwner {
+		addr = value
+	}
+	return d.a.o.Resolver.Rewrite(addr), found, failed
 }
 
-// copyTo writes the message with the headers that a forwarded one gets.
-func (d *delivery) copyTo(w io.Writer, id, delivered string) error {
-	_, err := fmt.Fprintf(w, "Received: by %s (%s)\n\tid %s; %s\n", d.a.hostname, d.a.mailName, id, mail.Date(d.a.o.Clock.Now().Local()))
-	if err == nil && d.a.deliveredOther {
-		_, err = fmt.Fprintf(w, "Delivered-To: %s\n", strings.ToLower(delivered))
+// ownerOf is owner for an address, with and without its extension; ok is false
+// when a table failed.
+func (d *delivery) ownerOf(address string) (owner string, ok bool) {
+	local, _, _ := mail.SplitAddress(address)
+	for _, name := range []string{local, d.a.o.Resolver.StripExtension(local)} {
+		owner, found, failed := d.owner(name)
+		if found || failed {
+			return owner, !failed
+		}
 	}
-	if err != nil {
-		return err
-	}
-	content, err := d.r.Content()
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	_, err = io.Copy(w, content)
-	return err
+	return "", true
 }
 
-// groupOf is the group of a file.
-func groupOf(st os.FileInfo, otherwise int) int {
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		return int(sys.Gid)
+// tableRights are the rights for commands and files that an alias table names:
+// its owner's, unless that is root. text is not empty when there are none.
+func (d *delivery) tableRights(table string) (r rights, text string) {
+	uid, found := tableOwner(d.a.o.Config.Dir, table)
+	if !found || uid == 0 {
+		return rights{}, ""
 	}
-	return otherwise
+	u, err := d.a.o.Users.ByID(uid)
+	if err != nil || u == nil {
+		d.warn("cannot find alias database owner for %s", table)
+		return rights{}, "cannot find alias database owner"
+	}
+	return rightsOf(u), ""
+}
+
+// tableOwner is the user that a table's file belongs to. Tables that are no
+// files are the administrator's.
+func tableOwner(dir, table string) (uid int, found bool) {
+	table = strings.TrimPrefix(table, "proxy:")
+	kind, path, ok := strings.Cut(table, ":")
+	if !ok {
+		kind, path = "hash", table
+	}
+	switch kind {
+	case "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash", "regexp", "pcre", "cidr", "mysql", "pgsql", "sqlite", "ldap":
+	default:
+		return 0, false
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, false
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(sys.Uid), true
 }

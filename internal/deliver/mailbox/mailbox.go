@@ -33,6 +33,9 @@ type Box struct {
 	// anything else that has its own: 4.2.0 where the administrator chooses the
 	// place, 5.2.0 where the user does.
 	ErrorDSN string
+	// Named: a file that an alias or a user names. It may be a device, must not be a
+	// program, and goes without its FILE.lock where that cannot be made.
+	Named bool
 }
 
 // Copy is the message with what delivery writes before it.

@@ -24,18 +24,29 @@ func (s *Store) mbox(ctx context.Context, b Box, c Copy, content io.Reader) erro
 	defer mu.Unlock()
 	if s.Dotlock && ordinary(b.Path) {
 		lock := b.Path + ".lock"
-		if err := s.dotlock(ctx, lock); err != nil {
+		switch err := s.dotlock(ctx, lock); {
+		case err == nil:
+			defer os.Remove(lock)
+		case !b.Named || errors.Is(err, syscall.EEXIST):
 			return fail(b, err, "unable to create lock file %s", lock)
+		default:
+			s.Log.Warn("unable to create lock file " + lock + ": " + Reason(err))
 		}
-		defer os.Remove(lock)
 	}
 	f, err := os.OpenFile(b.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fail(b, err, "cannot open mailbox %s", b.Path)
+		if _, e := os.Lstat(b.Path); errors.Is(e, os.ErrNotExist) {
+			return fail(b, err, "cannot create file exclusively")
+		}
+		return fail(b, err, "cannot open file")
 	}
 	defer f.Close()
-	if err := s.usable(f, b); err != nil {
+	device, err := s.usable(f, b)
+	if err != nil {
 		return err
+	}
+	if device {
+		return toDevice(f, fromLine(c.Sender, s.Clock.Now())+c.headers(), content)
 	}
 	if err := s.lock(ctx, f); err != nil {
 		return fail(b, err, "unable to lock for exclusive access")
@@ -49,20 +60,39 @@ func ordinary(path string) bool {
 	return err != nil || st.Mode().IsRegular()
 }
 
-// usable refuses files that are no mailbox of the owner.
-func (s *Store) usable(f *os.File, b Box) error {
+// usable refuses files that are no mailbox of the owner. device reports that it
+// is no file of that kind at all, and need not be.
+func (s *Store) usable(f *os.File, b Box) (device bool, err error) {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
-		return fail(b, err, "cannot open mailbox %s", b.Path)
+		return false, fail(b, err, "cannot open mailbox %s", b.Path)
 	}
+	regular := st.Mode&syscall.S_IFMT == syscall.S_IFREG
 	switch {
-	case st.Mode&syscall.S_IFMT != syscall.S_IFREG:
-		return &Failure{DSN: "5.3.5", Text: "destination " + b.Path + " is not a regular file"}
+	case b.Named && !regular:
+		return true, nil
+	case b.Named && st.Mode&0o111 != 0:
+		return false, &Failure{DSN: "5.7.1", Text: "file is executable"}
+	case !regular:
+		return false, &Failure{DSN: "5.3.5", Text: "destination " + b.Path + " is not a regular file"}
 	case st.Nlink != 1:
-		return &Failure{DSN: "4.2.0", Text: "target file status changed unexpectedly"}
-	case s.StrictOwner && Privileged() && int(st.Uid) != b.UID:
+		return false, &Failure{DSN: "4.2.0", Text: "target file status changed unexpectedly"}
+	case !b.Named && s.StrictOwner && Privileged() && int(st.Uid) != b.UID:
 		s.Log.Warn(`specify "strict_mailbox_ownership = no" to ignore mailbox ownership mismatch`)
-		return &Failure{DSN: "4.2.0", Text: "destination " + b.Path + " is not owned by recipient"}
+		return false, &Failure{DSN: "4.2.0", Text: "destination " + b.Path + " is not owned by recipient"}
+	}
+	return false, nil
+}
+
+// toDevice writes a message to something that can neither be locked nor synced.
+func toDevice(f *os.File, headers string, content io.Reader) error {
+	w := bufio.NewWriterSize(f, 32<<10)
+	_, err := w.WriteString(headers)
+	if err == nil {
+		err = quoteFrom(w, content)
+	}
+	if err = errors.Join(err, w.Flush()); err != nil {
+		return copyFailure(err)
 	}
 	return nil
 }
