@@ -39,7 +39,8 @@ func newCertificate(t *testing.T, name string) (*ecdsa.PrivateKey, *x509.Certifi
 
 // config is how servers of scenarios with TLS do it.
 func tlsConfig(key *ecdsa.PrivateKey, cert *x509.Certificate) *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}, CurvePreferences: []tls.CurveID{tls.X25519}}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}, CurvePreferences: []tls.CurveID{tls.X25519},
+		SessionTicketsDisabled: true} // who closes with a ticket unread resets the connection, and with it a QUIT on its way
 }
 
 // writeKey writes a chain file for smtpd_tls_chain_files.

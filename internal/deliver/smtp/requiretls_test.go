@@ -47,9 +47,9 @@ func TestRequireTLS(t *testing.T) {
 		a.RequireTLS, a.RequireTLSPolicy = true, strings.Fields(c.policy)
 		a.TLS, a.TLSConfig.RootCAs = c.level, pool
 		a.World.Lookup = func(_, key string) (string, bool, error) { return "opportunistic", key == ".test", nil }
-		s.replies["EHLO 2"] = c.within
+		s.set("EHLO 2", c.within)
 		if c.within == none {
-			s.replies["EHLO"] = "250-srv.test\n250 REQUIRETLS" // outside of TLS it does not count
+			s.set("EHLO", "250-srv.test\n250 REQUIRETLS") // outside of TLS it does not count
 		}
 		r := request("d.test:"+port, "x\n")
 		r.Envelope.RequireTLS, r.Envelope.Ret = true, "FULL"
@@ -123,7 +123,7 @@ func TestMTASTS(t *testing.T) {
 	} {
 		a, s, port, log := secure(t, "d.test MX 10 mx.d.test\nmx.d.test A 127.0.0.1\n_mta-sts.d.test TXT \"v=STSv1; id=1;\"\n_smtp._tls.d.test TXT \"v=TLSRPTv1; rua=mailto:r@d.test\"\n", c.cert)
 		if c.plain {
-			s.replies["EHLO"] = "250 srv.test"
+			s.set("EHLO", "250 srv.test")
 		}
 		sts, err := mtasts.New(mtasts.Options{Query: a.World.Query, File: filepath.Join(t.TempDir(), "sts"), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
 			Fetch: func(context.Context, string) (string, error) {

@@ -36,6 +36,13 @@ type server struct {
 	data     string
 }
 
+// set changes an answer of a server that listens already.
+func (s *server) set(key, answer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replies[key] = answer
+}
+
 // listen serves on host, at port 0 for a new one, and returns the port.
 func (s *server) listen(t *testing.T, host, port string) string {
 	t.Helper()
@@ -65,6 +72,8 @@ func (s *server) accept(t *testing.T, l net.Listener) {
 
 // reply returns the scripted answer to a command.
 func (s *server) reply(verb string, n int, otherwise string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if r, ok := s.replies[fmt.Sprintf("%s %d", verb, n)]; ok {
 		return r
 	}
