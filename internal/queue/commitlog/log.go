@@ -38,7 +38,7 @@ type Options struct {
 
 	SegmentSize int64 // bytes; default 64 MiB
 	Segments    int   // full segments that may stay; default 16
-	Spares      int   // files kept to be written again; default 4
+	Spares      int   // files kept to be written again; default 2
 }
 
 // Evacuation of a segment that has hardly anything left begins after this time:
@@ -99,7 +99,7 @@ func Open(dir string, o Options) (*Log, error) {
 		l.o.Segments = 16
 	}
 	if l.o.Spares == 0 {
-		l.o.Spares = 4
+		l.o.Spares = 2
 	}
 	segments, err := l.openSegments()
 	if err == nil {
