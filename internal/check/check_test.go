@@ -105,7 +105,7 @@ func TestFindings(t *testing.T) {
 		{"idle", map[string]string{"main.cf": "multi_instance_enable = no\n"}, "SEK005 warning main.cf:11  multi_instance_enable has no effect here"},
 		{"idle -o", map[string]string{"master.cf": "=smtp inet n - n - - smtpd\n  -o readme_directory=/x\n"}, "SEK005 note master.cf:2 smtp readme_directory has no effect here"},
 		{"different", map[string]string{"main.cf": "smtpd_forbid_unauth_pipelining = no\n"}, "SEK008 note main.cf:11  smtpd_forbid_unauth_pipelining is not quite Postfix's"},
-		{"daemon", map[string]string{"master.cf": "uucp unix - n n - - pipe flags=F\n"}, "SEK006 note master.cf:3  service uucp is not served"},
+		{"daemon", map[string]string{"master.cf": "uucp unix - n n - - spawn flags=F\n"}, "SEK006 note master.cf:3  service uucp is not served"},
 		{"no server", map[string]string{"master.cf": "=virtual unix - n n - - virtual\n"}, "SEK007 error master.cf  no smtpd service"},
 		{"restriction", map[string]string{"main.cf": "smtpd_client_restrictions =\n  permit_mynetwork\n"}, "SEK010 error main.cf:12  smtpd_client_restrictions: unknown smtpd restriction: \"permit_mynetwork\""},
 		{"networks", map[string]string{"main.cf": "=" + strings.Replace(mainCF, "127.0.0.0/8", "127.0.0.1/8", 1)}, "SEK010 error main.cf:9  mynetworks: non-null host address bits"},

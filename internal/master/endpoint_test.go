@@ -75,14 +75,15 @@ tube unix - - n - - smtpd
 cleanup unix n - n - 0 cleanup
 scan unix - n n - - pipe
   user=nobody argv=/bin/true
+filter unix - n n - 10 spawn
 qmqp inet n - n - - /usr/lib/postfix/sbin/qmqpd
 `)
 	got := strings.Join(strangers(cfg), "\n")
 	file := filepath.Join(cfg.Dir, "master.cf")
 	want := file + ":1: service smtp: Sekisho has no postscreen; clients go straight to the smtpd service of type pass\n" +
 		file + ":3: service tube (unix) is not served: smtpd is for inet services only\n" +
-		file + ":5: service scan is not served: Sekisho has no pipe\n" +
-		file + ":7: service qmqp is not served: Sekisho has no qmqpd"
+		file + ":7: service filter is not served: Sekisho has no spawn\n" +
+		file + ":8: service qmqp is not served: Sekisho has no qmqpd"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -4,7 +4,7 @@ package site
 // of this one or because nothing needs them.
 var daemons = map[string]bool{
 	"smtpd": true, "cleanup": true, "qmgr": true, "oqmgr": true, "nqmgr": true, "trivial-rewrite": true,
-	"bounce": true, "virtual": true, "local": true, "smtp": true, "lmtp": true, "error": true, "discard": true,
+	"bounce": true, "virtual": true, "local": true, "pipe": true, "smtp": true, "lmtp": true, "error": true, "discard": true,
 	"anvil": true, "tlsmgr": true, "proxymap": true, "scache": true, "postlogd": true, "pickup": true,
 	"showq": true, "flush": true, "verify": true, "dnsblog": true, "tlsproxy": true,
 }
