@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // stat is what /proc/PID/stat says of a process (proc(5)).
@@ -118,7 +119,7 @@ func pss(root int) (int64, error) {
 	var sum int64
 	for _, p := range processes {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.pid))
-		if errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue // ended meanwhile
 		}
 		if err != nil {

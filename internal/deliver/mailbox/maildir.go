@@ -113,17 +113,22 @@ func create(name string) (*os.File, error) {
 // move gives a file its name in the directory new, which is made with its
 // sister cur if need be, and has the name on disk. left: tmp is still there.
 func move(tmp, name, maildir string) (left bool, err error) {
-	left, err = rename(tmp, name)
+	// Before there is a name: a message that has one and cannot be synced for
+	// want of a descriptor would come twice.
+	d, err := openDir(filepath.Dir(name))
 	if errors.Is(err, os.ErrNotExist) {
 		if err := errors.Join(makeDirs(maildir+"cur"), makeDirs(maildir+"new")); err != nil {
 			return true, err
 		}
-		left, err = rename(tmp, name)
+		d, err = openDir(filepath.Dir(name))
 	}
 	if err != nil {
-		return left, err
+		return true, err
 	}
-	return left, syncDir(filepath.Dir(name))
+	if left, err = rename(tmp, name); err != nil {
+		return left, errors.Join(err, d.close())
+	}
+	return left, d.sync()
 }
 
 // rename gives a file another name that nobody has. Where the file system
@@ -163,14 +168,38 @@ func makeDirs(dir string) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if errors.Is(err, os.ErrPermission) {
-		return nil // may be written to, not read: there is no way to sync it
-	}
+	d, err := openDir(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return d.sync()
+}
+
+// directory is an open directory, nil if it may be written to, not read: there is
+// no way to sync that.
+type directory struct{ f *os.File }
+
+func openDir(dir string) (directory, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, os.ErrPermission) {
+		return directory{}, nil
+	}
+	return directory{f}, err
+}
+
+// sync has the names in it on disk, and closes it.
+func (d directory) sync() error {
+	if d.f == nil {
+		return nil
+	}
+	return errors.Join(d.f.Sync(), d.f.Close())
+}
+
+func (d directory) close() error {
+	if d.f == nil {
+		return nil
+	}
+	return d.f.Close()
 }
 
 // hostname is the last part of a file's name; maildir(5) has two characters
