@@ -177,7 +177,7 @@ func ours(p peer, log io.Writer) deliver.Result {
 	s := smtp.Settings{Myhostname: "mx.example.com", HeloName: "mx.example.com", Port: 25, LookupHost: true, IPv4: true, AlwaysEHLO: true, LineLimit: 998,
 		TLS: smtp.TLSVerify, TLSConfig: &tls.Config{RootCAs: roots}, TLSLogLevel: 1, Digest: crypto.SHA256,
 		TLSDefaults: smtp.TLSDefaults{Protocols: ">=TLSv1", MandatoryProtocols: ">=TLSv1", Ciphers: "medium", MandatoryCiphers: "medium", VerifyMatch: []string{p.name + ".test"}},
-		HeaderLimit: 102400, BoundaryLimit: 2048, NestingLimit: 100}
+		HeaderLimit: 102400, BoundaryLimit: 2048, NestingLimit: 100, Chunking: true}
 	if p.plain {
 		s.TLS = smtp.TLSNone
 	}

@@ -38,6 +38,10 @@ func (t *dialogue) content() (ok, over bool) {
 		t.broken = true
 		t.d.fail(t.relay(), t.accepted, trouble{dsn: "4.3.0", text: "local data error while talking to " + t.name()})
 		return false, true
+	case errors.Is(err, errChunk):
+		t.d.fail(t.relay(), t.accepted, t.refused(t.chunks.refused, "BDAT command"))
+		t.dontCache()
+		return false, true
 	case errors.Is(err, errLocal):
 		t.brokenFor(t.accepted, err, "sending message body")
 		t.broken = true
@@ -59,7 +63,12 @@ func (t *dialogue) sendContent() (refused mimestate.Errors, err error) {
 		return 0, fmt.Errorf("%w: %w", errContent, err)
 	}
 	defer content.Close()
-	out := &lineWriter{w: t.w, limit: t.d.a.LineLimit, broken: func() {
+	w := t.w
+	if t.chunked() {
+		t.chunks = &chunkWriter{t: t}
+		w = bufio.NewWriterSize(t.chunks, chunkBytes)
+	}
+	out := &lineWriter{w: w, verbatim: t.chunked(), limit: t.d.a.LineLimit, broken: func() {
 		t.d.a.Log.Info(fmt.Sprintf("%s: breaking line > %d bytes with <CR><LF>SPACE", t.d.r.QueueID, t.d.a.LineLimit))
 	}}
 	f := t.filter(out)
@@ -80,7 +89,13 @@ func (t *dialogue) sendContent() (refused mimestate.Errors, err error) {
 		switch err {
 		case nil, bufio.ErrBufferFull:
 		case io.EOF:
-			return f.end()
+			refused, err := f.end()
+			if t.chunked() && refused == 0 && err == nil {
+				if err = w.Flush(); err == nil {
+					err = t.chunks.last()
+				}
+			}
+			return refused, err
 		default:
 			return 0, fmt.Errorf("%w: %w", errContent, err)
 		}
@@ -90,12 +105,14 @@ func (t *dialogue) sendContent() (refused mimestate.Errors, err error) {
 // lineWriter turns lines with LF into lines for SMTP. Lines longer than limit
 // are broken by CRLF and a blank.
 type lineWriter struct {
-	w      *bufio.Writer
-	limit  int
-	broken func() // called before the first line is broken
-	used   int    // bytes of the line so far
-	begun  bool   // the line has a byte in it, or a dot of ours before it
-	warned bool
+	w     *bufio.Writer
+	limit int
+	// verbatim: a leading dot needs no other, for the end is told otherwise (BDAT).
+	verbatim bool
+	broken   func() // called before the first line is broken
+	used     int    // bytes of the line so far
+	begun    bool   // the line has a byte in it, or a dot of ours before it
+	warned   bool
 }
 
 // write takes a line with its LF, or a part of one.
@@ -105,7 +122,7 @@ func (l *lineWriter) write(p []byte) error {
 		line, ended = p[:n-1], true
 	}
 	for len(line) > 0 {
-		if !l.begun && line[0] == '.' {
+		if !l.begun && line[0] == '.' && !l.verbatim {
 			l.w.WriteByte('.')
 		}
 		l.begun = true

@@ -7,7 +7,8 @@
 // DNS), lmtp.go (sockets), reuse.go (connections kept between messages),
 // session.go (connection, greeting), features.go (what the host can),
 // starttls.go, login.go, transfer.go (the transaction), command.go (its commands),
-// content.go and filter.go (the message, and what changes on its way out).
+// content.go, chunks.go and filter.go (the message, and what changes on its way
+// out).
 //
 // What TLS has to be is decided in tlspolicy.go, dane.go and requiretls.go, judged
 // in verify.go, and told in report.go.

@@ -11,7 +11,7 @@ import (
 type features struct {
 	esmtp                                           bool
 	pipelining, eightBit, size, dsn, utf8, startTLS bool
-	requireTLS                                      bool
+	requireTLS, chunking                            bool
 	auth                                            bool     // and we may log in
 	mechanisms                                      []string // of AUTH, those that may be used
 	xforward                                        []string // attributes
@@ -113,6 +113,8 @@ func (s *session) feature(words []string) {
 		f.dsn = true
 	case "SMTPUTF8":
 		f.utf8 = true
+	case "CHUNKING":
+		f.chunking = true
 	case "REQUIRETLS":
 		f.requireTLS = s.secured != nil
 	case "AUTH":

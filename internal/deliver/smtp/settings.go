@@ -79,6 +79,7 @@ type Settings struct {
 	CacheTime, ReuseTime time.Duration
 	ReuseCount           int
 
+	Chunking  bool // sekisho_smtp_chunking
 	ProbeData bool // smtp_address_verify_target: DATA, and not RCPT, answers an address probe
 
 	SASL *Login // nil: never log in
@@ -176,6 +177,7 @@ func FromConfig(cfg *config.Config, lmtp bool) (Settings, error) {
 		ReuseCount:       c.Int("smtp_connection_reuse_count_limit"),
 		RequestDeadline:  c.Bool("smtp_per_request_deadline"),
 		MinDataRate:      c.Int("smtp_min_data_rate"),
+		Chunking:         c.c.Bool("sekisho_smtp_chunking"),
 		RequireTLS:       c.c.Bool("requiretls_enable"),
 		RequireTLSPolicy: c.Strings("smtp_requiretls_policy"),
 		HeedTLSRequired:  c.c.Bool("tls_required_enable"),

@@ -77,6 +77,7 @@ type dialogue struct {
 	refusedData   bool
 	kept          []int // recipients that this host will not take now
 	earlyReply    bool  // the server answers MAIL before it was sent
+	chunks        *chunkWriter
 	interrupted   error // the connection broke while the message was sent
 }
 
@@ -183,6 +184,9 @@ func (t *dialogue) put(command string, next *step) bool {
 	if t.send == sendRcpt {
 		t.sendRcpt++
 	}
+	if t.send == sendDot && t.chunked() {
+		return true // the last chunk has said it
+	}
 	t.session.send(command)
 	return true
 }
@@ -201,7 +205,7 @@ func (t *dialogue) mustWait(command string) bool {
 
 // hopeless reports that no recipient is left who could get the message.
 func (t *dialogue) hopeless() bool {
-	return t.send == sendRcpt && t.refusedSender || t.send == sendData && len(t.accepted) == 0 || t.send == sendDot && t.refusedData
+	return t.send == sendRcpt && t.refusedSender || t.send == sendData && len(t.accepted) == 0 || t.send == sendDot && (t.refusedData || t.chunked() && len(t.accepted) == 0)
 }
 
 // drain reads the replies to all that was sent.
@@ -299,6 +303,9 @@ func (t *dialogue) answerMail(r reply) {
 func (t *dialogue) afterRcpt() step {
 	if t.d.r.Probe && !t.d.a.ProbeData {
 		return abort
+	}
+	if t.chunked() {
+		return sendDot
 	}
 	return sendData
 }
