@@ -18,7 +18,7 @@ import (
 // below it. A package may import its own layer and those before it. The last
 // layer is tests and tools, which may import what they look at.
 var layers = [][]string{
-	{"internal/wire", "internal/clock", "internal/safefile", "internal/maillog", "internal/idle", "internal/tlsinfo", "internal/tlsconf", "internal/dane"},
+	{"internal/wire", "internal/clock", "internal/safefile", "internal/maillog", "internal/idle", "internal/sandbox", "internal/tlsinfo", "internal/tlsconf", "internal/dane"},
 	{"internal/config", "internal/mail", "internal/tok822", "internal/mimestate"},
 	{"internal/dns", "internal/zone", "internal/mtasts", "internal/tlsrpt", "internal/evidence", "internal/sqldb", "internal/table/...", "internal/directory/...", "internal/sasl/..."},
 	{"internal/matchlist", "internal/dnsfilter", "internal/rewrite", "internal/restrict", "internal/policyd", "internal/explain", "internal/site", "internal/check", "internal/anvil", "internal/verify"},
@@ -26,20 +26,21 @@ var layers = [][]string{
 	{"internal/smtpd"},
 	{"internal/master", "internal/applet/..."},
 	{"cmd/..."},
-	{"internal/arch", "internal/lossyfs", "internal/testsite", "internal/sqltest", "internal/sasltest", "conformance/...", "bench", "docs", "e2e"},
+	{"internal/arch", "internal/lossyfs", "internal/testsite", "internal/sqltest", "internal/sasltest", "conformance/...", "bench", "dist", "docs", "e2e"},
 }
 
 // only says who may import a library: one package knows it, everybody else asks
 // that package.
 var only = map[string][]string{
-	"github.com/miekg/dns":           {"internal/dns"},
-	"github.com/go-crypt/crypt":      {"internal/directory/password"},
-	"modernc.org/sqlite":             {"internal/directory", "internal/table", "internal/sasl/cyrus"},
-	"github.com/go-sql-driver/mysql": {"internal/sqldb"},
-	"github.com/jackc/pgx/v5":        {"internal/sqldb"},
-	"go.elara.ws/pcre/lib":           {"internal/table/pcre"},
-	"github.com/go-ldap/ldap/v3":     {"internal/table/ldap"},
-	"github.com/alecthomas/kong":     {"cmd/sekisho"},
+	"github.com/miekg/dns":                         {"internal/dns"},
+	"github.com/go-crypt/crypt":                    {"internal/directory/password"},
+	"modernc.org/sqlite":                           {"internal/directory", "internal/table", "internal/sasl/cyrus"},
+	"github.com/go-sql-driver/mysql":               {"internal/sqldb"},
+	"github.com/jackc/pgx/v5":                      {"internal/sqldb"},
+	"go.elara.ws/pcre/lib":                         {"internal/table/pcre"},
+	"github.com/go-ldap/ldap/v3":                   {"internal/table/ldap"},
+	"github.com/alecthomas/kong":                   {"cmd/sekisho"},
+	"github.com/landlock-lsm/go-landlock/landlock": {"internal/sandbox"},
 }
 
 // pure lists packages that decide and therefore may not touch the world.

@@ -17,6 +17,7 @@ import (
 	"sekisho/internal/config"
 	"sekisho/internal/idle"
 	"sekisho/internal/maillog"
+	"sekisho/internal/sandbox"
 )
 
 // Time that a stopping server gives its sessions and deliveries, and then those
@@ -35,6 +36,9 @@ type Options struct {
 	// Signals are those that the process gets: SIGHUP reloads, SIGUSR1 reopens
 	// the log, SIGTERM and SIGINT drain and stop.
 	Signals <-chan os.Signal
+	// ShutIn puts the whole process into a sandbox, for good, before the first
+	// connection, and tells what is in force. nil: there is none.
+	ShutIn func(sandbox.Paths) (inForce string, err error)
 	// Ready is called once, when all ports are open; nil: nobody wants to know.
 	Ready func()
 }
@@ -48,6 +52,7 @@ type server struct {
 	listeners map[string]*listener // by address
 	accepting sync.WaitGroup
 	sessions  sessions
+	within    *sandbox.Paths // nil: there is no sandbox
 
 	// ctx ends when the server drains; sessions see it at their next command.
 	ctx   context.Context
@@ -89,7 +94,10 @@ func (s *server) start() (err error) {
 		return err
 	}
 	s.shared = shared
-	if err := s.swap(g); err != nil {
+	if err = s.shutIn(g.config); err == nil {
+		err = s.swap(g)
+	}
+	if err != nil {
 		g.end()
 		return errors.Join(err, shared.close())
 	}
@@ -150,7 +158,11 @@ func (s *server) reopen() {
 // it does not.
 func (s *server) reload() {
 	old := s.graph
-	g, err := s.shared.compile(s.dir, s.Log)
+	var g *graph
+	err := s.beyond()
+	if err == nil {
+		g, err = s.shared.compile(s.dir, s.Log)
+	}
 	if err == nil {
 		err = s.swapLogged(g)
 	}
@@ -188,7 +200,7 @@ func (s *server) swapLogged(g *graph) error {
 // restartOnly tells of parameters that a reload cannot change.
 func restartOnly(old, now *config.Config) []string {
 	var out []string
-	for _, p := range []string{"sekisho_spool_directory", "mail_owner", "maillog_file", "syslog_facility", "anvil_rate_time_unit", "address_verify_map"} {
+	for _, p := range []string{"sekisho_spool_directory", "mail_owner", "maillog_file", "syslog_facility", "anvil_rate_time_unit", "address_verify_map", "sekisho_sandbox"} {
 		if old.Str(p) != now.Str(p) {
 			out = append(out, fmt.Sprintf("%s: %s has changed: that takes effect when the server is started anew", now.Pos(p), p))
 		}

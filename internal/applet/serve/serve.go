@@ -17,6 +17,7 @@ import (
 	"sekisho/internal/config"
 	"sekisho/internal/maillog"
 	"sekisho/internal/master"
+	"sekisho/internal/sandbox"
 )
 
 // Env is what the command gets from the program.
@@ -57,7 +58,7 @@ func Serve(e *Env, dir string, giveUpRoot func(*config.Config) error, ready func
 		return err
 	}
 	err = master.Run(e.Context, dir, master.Options{
-		Clock: e.Clock, Log: log.Logger, Reopen: log.Reopen, Signals: signals, Ready: ready,
+		Clock: e.Clock, Log: log.Logger, Reopen: log.Reopen, Signals: signals, Ready: ready, ShutIn: sandbox.Enforce,
 	})
 	if err != nil && !log.Terminal {
 		for _, line := range strings.Split(err.Error(), "\n") {
