@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,17 +75,21 @@ func (c *catcher) session(service string, wait time.Duration) ([]string, bool) {
 	deadline := time.Now().Add(wait)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !ended(c.lines[service]) && time.Now().Before(deadline) {
+	for {
+		lines := c.lines[service]
+		if end := slices.IndexFunc(lines, isEnd); end >= 0 {
+			c.lines[service] = lines[end+1:]
+			return lines[:end+1], true
+		}
+		if !time.Now().Before(deadline) {
+			c.lines[service] = nil
+			return lines, false
+		}
 		c.arrivals.Wait()
 	}
-	lines := c.lines[service]
-	c.lines[service] = nil
-	return lines, ended(lines)
 }
 
-func ended(lines []string) bool {
-	return len(lines) > 0 && strings.HasPrefix(lines[len(lines)-1], "disconnect from ")
-}
+func isEnd(line string) bool { return strings.HasPrefix(line, "disconnect from ") }
 
 // stray returns what other daemons logged.
 func (c *catcher) stray() []string {

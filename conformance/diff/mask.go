@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"sekisho/conformance"
@@ -52,6 +53,9 @@ func logLines(o outcome, seen memory) (out []string) {
 		if unavailable.MatchString(l) || strings.HasPrefix(l, "warning: midna_domain_to_ascii_create: ") {
 			continue
 		}
+		if strings.HasPrefix(l, "ignoring DNS RR: ") { // the name is as it was asked for
+			l = strings.ToLower(l)
+		}
 		if strings.HasPrefix(l, "warning: Unable to look up ") {
 			l = noAddress.ReplaceAllString(l, ": <no address>")
 		}
@@ -94,4 +98,16 @@ func undebugged(lines []string) []string {
 		}
 	}
 	return out
+}
+
+// removedName is Sekisho's word on a restriction that later Postfix does not have.
+var removedName = regexp.MustCompile(`^warning: support for restriction "\w+" has been removed in `)
+
+// knownDifference names what differences.md says about all that may follow from
+// a line of Sekisho's log; empty for nothing.
+func knownDifference(got []string) string {
+	if slices.ContainsFunc(got, removedName.MatchString) {
+		return "removed restrictions"
+	}
+	return ""
 }
