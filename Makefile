@@ -7,7 +7,7 @@ FUZZTIME ?= 60s
 # Whole-server tests wait for real processes: this bounds a hanging one.
 TEST_TIMEOUT ?= 15m
 
-.PHONY: help run build test packages lint unit conformance conformance-postfix fuzz bench clean
+.PHONY: help run build test packages lint unit conformance conformance-postfix conformance-diff fuzz bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 24
@@ -36,6 +36,11 @@ conformance: build ## replay the transcripts against Sekisho
 
 conformance-postfix: packages ## replay them against real Postfix: is the harness honest?
 	CI=true NAMES_EVERY=1 go test -timeout $(TEST_TIMEOUT) -count=1 -run TestPostfix ./conformance ./conformance/names
+
+SEED ?= 1
+N ?= 2400
+conformance-diff: ## play N dialogues from random worlds, the first of them SEED's, to Postfix and Sekisho
+	go run ./conformance/diff -seed $(SEED) -n $(N) -keep conformance/testdata/diff
 
 fuzz: ## run every fuzz target for FUZZTIME
 	sh .ci/fuzz $(FUZZTIME)

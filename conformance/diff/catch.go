@@ -33,10 +33,15 @@ func catchLog() (*catcher, error) {
 	if err := os.Chmod("/dev/log", 0o666); err != nil {
 		return nil, err
 	}
-	c := &catcher{lines: map[string][]string{}}
-	c.arrivals = sync.NewCond(&c.mu)
+	c := newCatcher()
 	go c.read(conn)
 	return c, nil
+}
+
+func newCatcher() *catcher {
+	c := &catcher{lines: map[string][]string{}}
+	c.arrivals = sync.NewCond(&c.mu)
+	return c
 }
 
 func (c *catcher) read(conn *net.UnixConn) {

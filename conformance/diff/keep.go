@@ -32,11 +32,11 @@ func transcript(name, about string, c sample, o outcome) *conformance.Transcript
 	}
 	for _, s := range o.Steps {
 		if s.Kind == conformance.Reply {
-			s.Data = []byte(queuedAs.ReplaceAllString(string(s.Data), "queued as <ID>"))
+			s.Data = []byte(maskReply(s.Data))
 		}
 		t.Steps = append(t.Steps, s)
 	}
-	t.Log = logLines(o, memory{})
+	t.Log = logLines(o)
 	return t
 }
 

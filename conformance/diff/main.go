@@ -3,6 +3,8 @@ package main
 import (
 	"flag"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -48,7 +50,7 @@ func run(seed int64, count int, keepIn string) error {
 	if err != nil {
 		return err
 	}
-	r := &runner{binary: binary, begun: time.Now(), keepIn: keepIn, kinds: map[string]int{}, known: map[string]int{}}
+	r := newRunner(binary, keepIn)
 	for ; r.done < count; seed++ {
 		if err := r.world(seed, count-r.done); err != nil {
 			return fmt.Errorf("seed %d: %w", seed, err)
@@ -56,7 +58,7 @@ func run(seed int64, count int, keepIn string) error {
 	}
 	r.covered.print(os.Stdout)
 	for _, name := range sorted(r.known) {
-		fmt.Printf("known difference %q: %d dialogues\n", name, r.known[name])
+		fmt.Fprintf(r.out, "known difference %q: %d dialogues\n", name, r.known[name])
 	}
 	if r.differ > 0 {
 		return fmt.Errorf("%d of %d dialogues differ", r.differ, r.done)
@@ -70,7 +72,9 @@ const (
 	sideBySide = 60
 )
 
+// runner plays worlds and counts.
 type runner struct {
+	out          io.Writer
 	binary       string
 	begun        time.Time
 	done, differ int
@@ -80,6 +84,11 @@ type runner struct {
 	covered      coverage
 }
 
+func newRunner(binary, keepIn string) *runner {
+	return &runner{out: os.Stdout, binary: binary, begun: time.Now(), keepIn: keepIn, kinds: map[string]int{}, known: map[string]int{}}
+}
+
+// world plays the world of a seed, or what of it is within the limit.
 func (r *runner) world(seed int64, limit int) error {
 	w := makeWorld(seed, min(services, (limit+talksEach-1)/talksEach), min(limit, talksEach))
 	p, err := start(w, r.binary)
@@ -96,42 +105,31 @@ func (r *runner) world(seed int64, limit int) error {
 		if err != nil {
 			return err
 		}
-		for _, n := range slices.Sorted(mapsKeys(got)) {
+		for _, n := range slices.Sorted(maps.Keys(got)) {
 			r.compare(w, n, got[n], seed)
 		}
-		fmt.Printf("seed %d: %d dialogues, %.1f/s, %d differ\n", seed, r.done, float64(r.done)/time.Since(r.begun).Seconds(), r.differ)
+		fmt.Fprintf(r.out, "seed %d: %d dialogues, %.1f/s, %d differ\n", seed, r.done, float64(r.done)/time.Since(r.begun).Seconds(), r.differ)
 	}
 	return nil
 }
 
-func mapsKeys[V any](m map[int]V) func(yield func(int) bool) {
-	return func(yield func(int) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
-}
-
 func (r *runner) compare(w *world, n int, all []played, seed int64) {
-	theirs, ours := memory{}, memory{}
 	if missing := len(w.Services[n].Talks) - len(all); missing > 0 {
 		last := all[len(all)-1]
-		fmt.Printf("seed %d service %d: %d dialogues not had. Postfix: %s; Sekisho: %s\n  %s\n", seed, n, missing, last.postfix.Err, last.sekisho.Err,
+		fmt.Fprintf(r.out, "seed %d service %d: %d dialogues not had. Postfix: %s; Sekisho: %s\n  %s\n", seed, n, missing, last.postfix.Err, last.sekisho.Err,
 			strings.Join(last.postfix.Log[:min(len(last.postfix.Log), 30)], "\n  "))
 	}
 	for i, p := range all {
 		r.done++
-		want, got := lines(p.postfix, theirs), lines(p.sekisho, ours)
+		want, got := lines(p.postfix), lines(p.sekisho)
 		if w.Services[n].Verbose {
 			r.covered.add(p.postfix.Log)
 			want, got = undebugged(want), undebugged(got)
 		}
-		if slices.Equal(want, got) {
+		if slices.Equal(heard(want), heard(got)) {
 			continue
 		}
-		if known := knownDifference(got); known != "" {
+		if known := knownDifference(want, got); known != "" {
 			r.known[known]++
 			continue
 		}
@@ -143,36 +141,41 @@ func (r *runner) compare(w *world, n int, all []played, seed int64) {
 		if r.keepIn != "" {
 			r.shrink(w, n, i, kind)
 		}
-		fmt.Printf("---- seed %d service %d dialogue %d\n", seed, n, i)
+		fmt.Fprintf(r.out, "---- seed %d service %d dialogue %d\n", seed, n, i)
 		for _, s := range w.Services[n].Settings {
-			fmt.Println("  " + s.text())
+			fmt.Fprintln(r.out, "  "+s.text())
 		}
 		same := 0
 		for same < len(want) && same < len(got) && want[same] == got[same] {
 			same++
 		}
 		for _, l := range want[:same] {
-			fmt.Println(" ", l)
+			fmt.Fprintln(r.out, " ", l)
 		}
 		for _, l := range want[same:] {
-			fmt.Println("-", l)
+			fmt.Fprintln(r.out, "-", l)
 		}
 		for _, l := range got[same:] {
-			fmt.Println("+", l)
+			fmt.Fprintln(r.out, "+", l)
 		}
 	}
 }
 
 // shrink makes a difference small and keeps it.
 func (r *runner) shrink(w *world, n, i int, kind string) {
-	s := &shrinker{binary: r.binary, kind: kind, say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) }}
-	c, p, again := s.shrink(sample{w.Main, w.Zone, w.Files, w.Services[n].Settings, w.Services[n].Talks[:i+1]})
+	s := newShrinker(r.binary, kind, func(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) })
+	c, again := s.shrink(sample{w.Main, w.Zone, w.Files, w.Services[n].Settings, w.Services[n].Talks[:i+1]})
 	if !again {
-		fmt.Printf("not seen again:\n%s\n", kind)
+		fmt.Fprintf(r.out, "not seen again:\n%s\n", kind)
 		return
 	}
-	path, err := keep(r.keepIn, "made up", c, p.postfix)
-	fmt.Printf("%s (%d dialogues before) %v\n%s\n", path, len(c.Talks)-1, err, kind)
+	p, err := playSamples(r.binary, []sample{c})
+	if err != nil {
+		fmt.Fprintln(r.out, err)
+		return
+	}
+	path, err := keep(r.keepIn, "made up", c, p[0].postfix)
+	fmt.Fprintf(r.out, "%s (%d dialogues before) %v\n%s\n", path, len(c.Talks)-1, err, kind)
 }
 
 // recordAll plays kept transcripts to Postfix, writes down what it does, and
@@ -208,12 +211,11 @@ func record(path, binary string) error {
 	if err != nil {
 		return err
 	}
-	s := &shrinker{binary: binary}
-	p, err := s.play([]sample{c})
+	p, err := playSamples(binary, []sample{c})
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if kind := differenceKind(lines(p[0].postfix, memory{}), lines(p[0].sekisho, memory{})); kind != "" {
+	if kind := differenceKind(lines(p[0].postfix), lines(p[0].sekisho)); kind != "" {
 		fmt.Printf("%s: Sekisho differs\n%s\n", path, kind)
 	}
 	return os.WriteFile(path, transcript("", t.About, c, p[0].postfix).Format(), 0o644)

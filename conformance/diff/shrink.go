@@ -19,35 +19,56 @@ type sample struct {
 	Talks    []talk // those before the last one only make the server remember
 }
 
+// world is the world of a sample, and of others with the same main.cf and zone.
+func (c sample) world(others ...sample) *world {
+	w := &world{Main: c.Main, Zone: c.Zone, Files: c.Files}
+	for _, c := range append([]sample{c}, others...) {
+		w.Services = append(w.Services, service{Settings: c.Settings, Files: c.Files})
+	}
+	return w
+}
+
 // shrinker makes a sample small while the servers differ in it.
 type shrinker struct {
-	binary string
-	kind   string // of difference: another one does not count
-	say    func(format string, args ...any)
+	kind string // of difference: another one does not count
+	say  func(format string, args ...any)
+	// try says of each candidate whether the difference stays. All have the
+	// main.cf and the zone of the first.
+	try func(candidates []sample) []bool
+}
+
+// newShrinker returns a shrinker that tries both servers.
+func newShrinker(binary, kind string, say func(format string, args ...any)) *shrinker {
+	s := &shrinker{kind: kind, say: say}
+	s.try = func(candidates []sample) []bool { return s.tryServers(binary, candidates) }
+	return s
 }
 
 // atOnce is how many candidates are tried as services of one server.
 const atOnce = 40
 
-// shrink returns the small sample, and what both servers do with it. It is
-// false if the difference is not seen again.
-func (s *shrinker) shrink(start sample) (sample, played, bool) {
+// shrink returns the small sample; false if the difference is not seen again.
+func (s *shrinker) shrink(start sample) (sample, bool) {
 	best := start
 	best.Talks = best.Talks[len(best.Talks)-1:]
 	if !s.differ(best) {
 		if best = start; !s.differ(best) {
-			return best, played{}, false
+			return best, false
 		}
 	}
+	return s.reduce(best), true
+}
+
+func (s *shrinker) reduce(best sample) sample {
 	for {
 		before := best
-		best = reduce(s, best, talkCuts)
-		best = reduce(s, best, settingCuts)
-		best = reduce(s, best, itemCuts)
+		for _, cuts := range []func(sample) []func(sample) sample{talkCuts, settingCuts, itemCuts} {
+			best = s.cut(best, cuts)
+		}
 		best.Files = used(best)
-		best = reduce(s, best, turnCuts)
-		best = reduce(s, best, stepCuts)
-		best = reduce(s, best, fileCuts)
+		for _, cuts := range []func(sample) []func(sample) sample{turnCuts, stepCuts, fileCuts} {
+			best = s.cut(best, cuts)
+		}
 		if reflect.DeepEqual(before, best) {
 			break
 		}
@@ -55,44 +76,39 @@ func (s *shrinker) shrink(start sample) (sample, played, bool) {
 	best.Zone = halve(s, best.Zone, func(z []string) sample { c := best; c.Zone = z; return c })
 	best.Main = halve(s, best.Main, func(m []setting) sample { c := best; c.Main = m; return c })
 	best.Files = used(best)
-	p, _ := s.play([]sample{best})
-	return best, p[0], true
+	return best
 }
 
 func (s *shrinker) differ(c sample) bool { return s.try([]sample{c})[0] }
 
-// try says of each candidate whether the difference stays. All have the main.cf
-// and the zone of the first.
-func (s *shrinker) try(candidates []sample) []bool {
+func (s *shrinker) tryServers(binary string, candidates []sample) []bool {
 	var out []bool
 	for group := range slices.Chunk(candidates, atOnce) {
-		all, err := s.play(group)
+		all, err := playSamples(binary, group)
 		if err != nil {
 			s.say("shrinking: %v", err)
 			out = append(out, make([]bool, len(group))...)
 			continue
 		}
 		for _, p := range all {
-			want, got := lines(p.postfix, memory{}), lines(p.sekisho, memory{})
+			want, got := lines(p.postfix), lines(p.sekisho)
 			out = append(out, differenceKind(want, got) == s.kind)
 		}
 	}
 	return out
 }
 
-// play returns what the servers make of each candidate's last dialogue.
-func (s *shrinker) play(group []sample) ([]played, error) {
-	w := &world{Main: group[0].Main, Zone: group[0].Zone, Files: group[0].Files}
-	talks := map[int][]talk{}
-	for n, c := range group {
-		w.Services = append(w.Services, service{Settings: c.Settings, Files: c.Files})
-		talks[n] = c.Talks
-	}
-	p, err := start(w, s.binary)
+// playSamples returns what the servers make of each sample's last dialogue.
+func playSamples(binary string, group []sample) ([]played, error) {
+	p, err := start(group[0].world(group[1:]...), binary)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
+	talks := map[int][]talk{}
+	for n, c := range group {
+		talks[n] = c.Talks
+	}
 	got, err := p.play(talks)
 	if err != nil {
 		return nil, err
@@ -105,8 +121,8 @@ func (s *shrinker) play(group []sample) ([]played, error) {
 	return out, nil
 }
 
-// reduce tries every cut, and then all those together that did no harm.
-func reduce(s *shrinker, best sample, cuts func(sample) []func(sample) sample) sample {
+// cut tries every cut, and then all those together that did no harm.
+func (s *shrinker) cut(best sample, cuts func(sample) []func(sample) sample) sample {
 	for {
 		all := cuts(best)
 		var candidates []sample
@@ -265,6 +281,7 @@ var (
 // differenceKind is the first difference without what may change while a sample
 // shrinks; empty for none.
 func differenceKind(want, got []string) string {
+	want, got = heard(want), heard(got)
 	at := 0
 	for at < len(want) && at < len(got) && want[at] == got[at] {
 		at++

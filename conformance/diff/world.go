@@ -100,6 +100,9 @@ func (a *author) service() service {
 			relay = p
 			continue
 		}
+		if strings.HasSuffix(l.name, "data_restrictions") {
+			p.Items = slices.DeleteFunc(p.Items, unlisted)
+		}
 		s.Settings = append(s.Settings, p)
 	}
 	relay.Items = startable(append(relay.Items, a.oneOf(relayControl...)))
@@ -112,11 +115,21 @@ func (a *author) service() service {
 	return s
 }
 
+// unlisted says whether a restriction looks for a recipient. Of one that was
+// accepted unseen, like postmaster, Postfix remembers at DATA what it has looked for
+// in another session.
+func unlisted(item string) bool {
+	item = strings.ToLower(item)
+	return strings.HasPrefix(item, "reject_unlisted_recipient") || strings.HasPrefix(item, "check_recipient_maps")
+}
+
 // startable leaves out what would keep Postfix from seeing the list's relay
 // control: it does not look behind a permit, nor at what is only warned of.
 func startable(items []string) []string {
 	return slices.DeleteFunc(items, func(i string) bool {
-		return i == "permit" || strings.EqualFold(i, "warn_if_reject") || strings.HasPrefix(i, "permit ")
+		return slices.ContainsFunc(strings.Fields(i), func(word string) bool {
+			return strings.EqualFold(word, "permit") || strings.EqualFold(word, "warn_if_reject")
+		})
 	})
 }
 
@@ -125,7 +138,7 @@ func (a *author) classes() []setting {
 	class := func(name string, items ...string) setting { return setting{Name: name, List: true, Items: items} }
 	own := func(limit int) []string {
 		return slices.DeleteFunc(a.list(limit, true), func(i string) bool {
-			return i == "nest" || i == "deep" || i == "strict" || i == "soft" || i == "tables"
+			return i == "nest" || i == "deep" || i == "strict" || i == "soft" || i == "tables" || unlisted(i)
 		})
 	}
 	return []setting{
@@ -158,7 +171,7 @@ var smtpdChoices = []choice{
 	{"unverified_sender_reject_code", deferCodes}, {"unverified_recipient_reject_code", deferCodes}, {"unverified_sender_defer_code", deferCodes},
 	{"unverified_recipient_defer_code", deferCodes}, {"unverified_sender_reject_reason", []string{"no such sender", "5.1.0 own status"}},
 	{"unverified_recipient_reject_reason", []string{"nobody here"}},
-	{"unknown_local_recipient_reject_code", codes}, {"unknown_virtual_alias_reject_code", codes}, {"unknown_virtual_mailbox_reject_code", codes},
+	{"unknown_local_recipient_reject_code", codes}, {"unknown_virtual_alias_reject_code", codes[:9]}, {"unknown_virtual_mailbox_reject_code", codes},
 	{"unknown_relay_recipient_reject_code", codes},
 	{"smtpd_log_access_permit_actions", []string{"static:all", "permit_mynetworks, permit", "check_client_access", "inline:{permit_auth_destination=x}"}},
 	{"smtpd_null_access_lookup_key", []string{"NULL", "x"}}, {"strict_rfc821_envelopes", []string{"yes"}}, {"smtpd_helo_required", []string{"yes"}},

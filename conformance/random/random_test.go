@@ -6,9 +6,7 @@ import (
 	"math/rand"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"sekisho/conformance/sandbox"
@@ -63,47 +61,6 @@ func TestEngine(t *testing.T) {
 		}
 	}
 }
-
-// TestServer compares the whole server with Postfix.
-func TestServer(t *testing.T) {
-	g, variants, sessions := setUp(t)
-	binary := filepath.Join(t.TempDir(), "sekisho")
-	if out, err := exec.Command("go", "build", "-o", binary, "sekisho/cmd/sekisho").CombinedOutput(); err != nil {
-		t.Fatalf("building sekisho: %v\n%s", err, out)
-	}
-	files := g.files(variants)
-	ours := newOurs(t, files)
-	for v := 0; v < variants; { // Sekisho starts all services or none
-		if !ours.refusesToStart(v) {
-			v++
-			continue
-		}
-		files = g.files(variants)
-		ours, v = newOurs(t, files), 0
-	}
-	theirs := start(t, rolePostfix, files)
-	files["main.cf"] = strings.Replace(files["main.cf"], "smtpd_sasl_type = dovecot", sekishoMain, 1)
-	mine := start(t, roleSekisho, files, binaryVariable+"="+binary)
-	for v := range variants {
-		sasl := ours.site.Services[v].Config.Bool("smtpd_sasl_auth_enable")
-		for range sessions {
-			pc := g.session()
-			if !sasl {
-				pc.Login = "" // see ours.play
-			}
-			ours.compare(t, v, pc, play(t, mine, v, pc), play(t, theirs, v, pc))
-		}
-	}
-}
-
-// sekishoMain is what Sekisho needs besides Postfix's parameters.
-const sekishoMain = `smtpd_sasl_type = sekisho
-sekisho_auth_failure_delay = 0s
-sekisho_directory = sqlite:/run/directory.db
-sekisho_spool_directory = /run/spool
-virtual_mailbox_base = /run/mail
-virtual_uid_maps = static:1000
-virtual_gid_maps = static:1000`
 
 // setUp reads how much to play from the environment; the defaults are a sample.
 func setUp(t *testing.T) (g generator, variants, sessions int) {

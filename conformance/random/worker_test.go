@@ -20,19 +20,13 @@ import (
 	"sekisho/internal/zone"
 )
 
-// Each server runs in a worker: this test program again, in namespaces of its
+// rolePostfix is the worker's role: this test program again, in namespaces of its
 // own, see package sandbox.
-const (
-	rolePostfix = "random-postfix"
-	roleSekisho = "random-sekisho"
-)
-
-// binaryVariable names the program to serve with.
-const binaryVariable = "SEKISHO_BINARY"
+const rolePostfix = "random-postfix"
 
 func TestMain(m *testing.M) {
-	if role := sandbox.Role(); role == rolePostfix || role == roleSekisho {
-		w := &peerWorker{sekisho: role == roleSekisho}
+	if sandbox.Role() == rolePostfix {
+		w := &peerWorker{}
 		if err := sandbox.Serve(w.handle); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -57,10 +51,9 @@ type peerReply struct {
 }
 
 type peerWorker struct {
-	sekisho bool
-	up      bool
-	log     *os.File
-	buf     []byte
+	up  bool
+	log *os.File
+	buf []byte
 }
 
 func (w *peerWorker) handle(r peerRequest) (peerReply, error) {
@@ -139,24 +132,11 @@ func (w *peerWorker) run(names string) error {
 	if w.log, err = os.Open("/var/log/mail.log"); err != nil {
 		return err
 	}
-	if w.sekisho {
-		return serve(os.Getenv(binaryVariable))
-	}
 	if err := command("postfix", "start"); err != nil {
 		more, _ := os.ReadFile("/var/log/mail.log")
 		return fmt.Errorf("%w\n%s", err, more)
 	}
 	return authSocket("/var/spool/postfix/private/auth")
-}
-
-// serve starts Sekisho, with an account directory in which nobody is.
-func serve(binary string) error {
-	if err := command(binary, "domain", "add", "-c", "/etc/postfix", "some.test"); err != nil {
-		return err
-	}
-	c := exec.Command(binary, "serve", "-c", "/etc/postfix")
-	c.Stdout, c.Stderr = os.Stderr, os.Stderr
-	return c.Start()
 }
 
 // command runs a command. Its output goes to a file: a daemon it leaves behind

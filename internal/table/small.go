@@ -86,14 +86,38 @@ func openInline(name string) (Table, error) {
 	}
 	t := make(inline)
 	for _, w := range words {
-		k, v, ok := strings.Cut(inner(w), "=")
-		k, v = strings.Trim(k, blank), strings.Trim(v, blank)
-		if !ok || strings.ContainsAny(k, blank) {
-			return nil, fmt.Errorf("missing '=' after attribute name: %q; need %q", spec, want)
+		k, v, problem := nameValue(inner(w))
+		if problem != "" {
+			return nil, fmt.Errorf("%s: %q; need %q", problem, spec, want)
 		}
 		t[strings.ToLower(k)] = v
 	}
 	return t, nil
+}
+
+// nameValue cuts "name = value". Blanks and "=" within quotes belong to the name,
+// and so do the quotes.
+func nameValue(s string) (name, value, problem string) {
+	s = strings.Trim(s, blank)
+	end, quoted := 0, false
+	for ; end < len(s) && (quoted || s[end] != '=' && !strings.ContainsRune(blank, rune(s[end]))); end++ {
+		switch s[end] {
+		case '\\':
+			if end+1 < len(s) {
+				end++
+			}
+		case '"':
+			quoted = !quoted
+		}
+	}
+	if quoted {
+		return "", "", `unbalanced '"'`
+	}
+	value, ok := strings.CutPrefix(strings.TrimLeft(s[end:], blank), "=")
+	if !ok {
+		return "", "", "missing '=' after attribute name"
+	}
+	return s[:end], strings.Trim(value, blank), ""
 }
 
 // braced takes the braces off "{...}"; they must belong together.
@@ -169,7 +193,7 @@ func splitWords(s string) []string {
 type members struct {
 	tables []Table
 	pipe   bool
-	fold   bool // one of them is asked for parts of keys: then each gets keys in lower case
+	fold   bool // the first is asked for parts of keys: then all get keys in lower case
 }
 
 func groupMembers(name string) ([]string, error) {
@@ -182,7 +206,7 @@ func (s *Set) openMembers(typ, name string, depth int) (Table, error) {
 	if err != nil || len(words) == 0 {
 		return nil, syntaxError(typ+":"+name, typ+":{type:name...}")
 	}
-	m := &members{pipe: typ == "pipemap", fold: slices.ContainsFunc(words, Partial)}
+	m := &members{pipe: typ == "pipemap", fold: Partial(words[0])}
 	for _, w := range words {
 		t, err := s.open(w, depth+1)
 		if err != nil {

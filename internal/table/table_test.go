@@ -155,7 +155,7 @@ func TestAgainstPostmap(t *testing.T) {
 	specs := []string{
 		"regexp:" + dir + "/re", "pcre:" + dir + "/re", "cidr:" + dir + "/cidr", "hash:" + dir + "/access",
 		"texthash:" + dir + "/access", "static:OK", "static:{two words}",
-		"inline:{key.test=a, {absent = b c}, Plain=x}",
+		"inline:{key.test=a, {absent = b c}, Plain=x}", `inline:{ {"a b"@x.test = quoted}, {plain == y} {"aaz" = z} }`, `inline:{ {"plain = x} }`,
 		"unionmap:{inline:{plain=1}, inline:{plain=2,dup=3}}", "pipemap:{inline:{plain=dup}, inline:{dup=end}}",
 		"regexp:{{/^pl(.*)/ rest $1}, {/abs/ y}}", "pcre:{{/^pl(?=a)/ z}}", "cidr:{{10.0.0.0/8 a}, {::/0 b}}",
 	}
@@ -384,7 +384,7 @@ func bound(query, key string) bool {
 func TestPartial(t *testing.T) {
 	for spec, want := range map[string]bool{
 		"hash:x": true, "x": true, "proxy:sqlite:x": true, "static:x": true, "regexp:x": false, "proxy:pcre:x": false, "cidr:x": false,
-		"unionmap:{hash:a,static:b}": true, "unionmap:{hash:a,regexp:b}": true, "unionmap:{cidr:a,regexp:b}": false, "fail:x": false, "randmap:{a}": false,
+		"unionmap:{hash:a,static:b}": true, "unionmap:{hash:a,regexp:b}": true, "unionmap:{regexp:a,hash:b}": false, "pipemap:{hash:a,fail:b}": true, "fail:x": false, "randmap:{a}": false,
 	} {
 		if got := table.Partial(spec); got != want {
 			t.Errorf("%s: %v", spec, got)
