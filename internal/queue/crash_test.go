@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -134,6 +135,69 @@ func TestWhatMakesNoSenseIsSetAside(t *testing.T) {
 	if drafts, _ := os.ReadDir(filepath.Join(s.dir, incoming)); len(drafts) != 0 {
 		t.Errorf("drafts left: %v", drafts)
 	}
+}
+
+// A message that is damaged in the log is found when it is read, or when it is to
+// leave the log, and does not keep the log from being given up.
+func TestDamageInTheLog(t *testing.T) {
+	for _, name := range []string{"read", "moved", "restarted"} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			bad := s.put(t, strings.Repeat("bad\n", 1000), envelope("x@a.test"))
+			good := s.put(t, "good\n", envelope("x@a.test"))
+			s.restart(t) // nothing is in memory any more
+			segment := s.segments(t)[0]
+			file, err := os.ReadFile(segment)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file[bytes.Index(file, []byte("bad\nbad"))] = 'B'
+			f, err := os.OpenFile(segment, os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.Write(file)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			switch name {
+			case "read":
+				m := s.next(t)
+				if _, err := m.Open(); m.env.QueueID != bad || !errors.Is(err, ErrDamaged) {
+					t.Fatalf("%s is opened with error %v", m.env.QueueID, err)
+				}
+				m.SetAside(ErrDamaged)
+			case "moved":
+				s.evacuate(1)
+			case "restarted":
+				s.restart(t)
+			}
+			kept, err := filepath.Glob(s.path(corrupt, "*"+bad))
+			if err != nil || len(kept) != 1 || !strings.Contains(s.log.String(), bad) {
+				t.Errorf("kept %v, %v; log %s", kept, err, s.log)
+			}
+			if m := s.next(t); m.env.QueueID != good || read(t, m) != "good\n" || m.Remove() != nil {
+				t.Errorf("got %s, want %s", m.env.QueueID, good)
+			}
+			s.nothingDue(t)
+			s.put(t, "x\n", envelope("x@a.test")) // the log tidies up
+			for deadline := time.Now().Add(20 * time.Second); slices.Contains(s.segments(t), segment); {
+				if time.Now().After(deadline) {
+					t.Fatal("the segment stays")
+				}
+			}
+		})
+	}
+}
+
+// segments are the files of the log.
+func (s *site) segments(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(s.path(logDir, "0*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // A machine that stops in the middle of Commit may leave a name without all of

@@ -88,6 +88,9 @@ func (d *Draft) fits(n int) bool {
 	}
 	grown := make([]byte, len(*d.buf), size)
 	copy(grown, *d.buf)
+	if have == firstBuffer {
+		d.q.putBuffer(d.buf)
+	}
 	d.buf = &grown
 	return true
 }

@@ -124,7 +124,12 @@ func (q *Queue) evacuate(segment uint64) {
 		go func() {
 			var errs []error
 			for e := range moves {
-				errs = append(errs, q.moveOut(e, segment))
+				err := q.moveOut(e, segment)
+				if errors.Is(err, ErrDamaged) {
+					q.setAside(e, err)
+					err = nil
+				}
+				errs = append(errs, err)
 			}
 			done <- errors.Join(errs...)
 		}()
@@ -159,14 +164,11 @@ func (q *Queue) moveOut(e *entry, segment uint64) error {
 		return nil
 	}
 	file, err := q.asFile(e)
-	if errors.Is(err, commitlog.ErrChanged) {
-		return nil // found and set aside when it is due
-	}
 	if err == nil {
 		err = q.writeFile(e, file)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.id, err)
+		return fmt.Errorf("%s: %w", e.id, damaged(err))
 	}
 	q.revoke(e)
 	return nil

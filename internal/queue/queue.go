@@ -23,6 +23,10 @@ import (
 // reason that has nothing to do with it, such as too many open files.
 const retryLoad = time.Minute
 
+// lookAgain is how long Next waits at most before it looks at the clock, which
+// somebody may have set.
+const lookAgain = time.Minute
+
 // ErrDamaged is the error of a message that has changed since it was written.
 var ErrDamaged = errors.New("queue file is damaged")
 
@@ -200,9 +204,9 @@ func (q *Queue) claimed(e *entry) *Message {
 func (q *Queue) claim() (e *entry, wait time.Duration, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	wait = 24 * time.Hour
+	wait = lookAgain
 	if len(q.due) > 0 {
-		wait = time.Duration(q.due[0].due - q.clock.Now().UnixNano())
+		wait = min(wait, time.Duration(q.due[0].due-q.clock.Now().UnixNano()))
 	}
 	if wait <= 0 && q.active >= rushActive && -wait < rushPatience && q.rush.on(q.clock.Now().UnixNano()) {
 		wait = rushWindow
