@@ -32,7 +32,7 @@ unit: build ## all tests with the race detector, conformance included
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./...
 
 conformance: build ## replay the transcripts against Sekisho
-	go test -timeout $(TEST_TIMEOUT) -count=1 -run TestSekisho ./conformance
+	NAMES_EVERY=1 go test -timeout $(TEST_TIMEOUT) -count=1 -run TestSekisho ./conformance ./conformance/names
 
 conformance-postfix: packages ## replay them against real Postfix: is the harness honest?
 	CI=true NAMES_EVERY=1 go test -timeout $(TEST_TIMEOUT) -count=1 -run TestPostfix ./conformance ./conformance/names

@@ -11,7 +11,12 @@ import (
 	"testing"
 )
 
-const firstPort = 10001
+// Ports: that of the last service, by which one sees that the server has
+// started, and those of the configurations.
+const (
+	plainPort = 10000
+	firstPort = 10001
+)
 
 // mainCf is what the engine's world needs to be a server's.
 const mainCf = `
@@ -25,6 +30,7 @@ smtpd_sasl_type = dovecot
 smtpd_sasl_path = private/auth
 local_header_rewrite_clients =
 smtpd_forbid_unauth_pipelining = no
+smtpd_forbid_bare_newline_exclusions =
 fast_flush_domains =
 max_use = 1
 smtpd_tls_chain_files = /etc/postfix/tls/server.key, /etc/postfix/tls/server.pem
@@ -34,6 +40,15 @@ address_verify_poll_count = 20
 address_verify_poll_delay = 1s
 address_verify_transport_maps = regexp:{ {/^refused@/ error:5.1.1 no such user} {/^deferred@/ retry:4.4.1 try later} {/./ discard:} }
 `
+
+// sekishoCf is what Sekisho needs besides.
+const sekishoCf = `smtpd_sasl_type = sekisho
+sekisho_auth_failure_delay = 0s
+sekisho_directory = sqlite:/run/directory.db
+sekisho_spool_directory = /run/spool
+virtual_mailbox_base = /run/mail
+virtual_uid_maps = static:1000
+virtual_gid_maps = static:1000`
 
 const masterCf = `rewrite unix - - n - - trivial-rewrite
 cleanup unix n - n - 0 cleanup
@@ -95,6 +110,7 @@ func configure(t *testing.T, trials []*trial) peerRequest {
 		}
 		r.Sessions = append(r.Sessions, tr.session(t, ports[key]))
 	}
+	fmt.Fprintf(&master, "127.0.0.1:%d inet n - n - 1 smtpd\n", plainPort)
 	r.Files = map[string]string{"main.cf": strings.ReplaceAll(string(world), "smtpd_relay_restrictions =\n", anyRelay+"\n") + mainCf, "master.cf": master.String()}
 	for _, path := range tlsFiles(t) {
 		text, err := os.ReadFile(path)

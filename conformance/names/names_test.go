@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,18 +34,54 @@ var stageLine = regexp.MustCompile(`^(CONNECT|EHLO|MAIL|RCPT|VRFY|ETRN|DATA|END-
 
 // TestPostfix compares what Postfix answers and logs with the transcripts.
 func TestPostfix(t *testing.T) {
-	if testing.Short() {
-		t.Skip("plays to a real Postfix")
+	if _, err := exec.LookPath("postfix"); err != nil {
+		unavailable(t, "needs postfix")
 	}
-	if _, err := exec.LookPath("postfix"); err != nil || os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root and postfix")
+	trials, outcomes := play(t, rolePostfix, "")
+	played := make(map[string]bool)
+	for i, tr := range trials {
+		if tr.plays {
+			played[tr.name] = true
+			tr.compare(t, outcomes[i], tr.postfix)
 		}
-		t.Skip("needs root and postfix")
+	}
+	for _, tr := range trials {
+		if !played[tr.name] {
+			t.Errorf("no case of %s is played to Postfix", tr.name)
+		}
+	}
+}
+
+// TestSekisho does the same with the whole server.
+func TestSekisho(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "sekisho")
+	if out, err := exec.Command("go", "build", "-o", binary, "sekisho/cmd/sekisho").CombinedOutput(); err != nil {
+		t.Fatalf("building sekisho: %v\n%s", err, out)
+	}
+	trials, outcomes := play(t, roleSekisho, binary)
+	for i, tr := range trials {
+		if tr.plays {
+			tr.compare(t, outcomes[i], "")
+		}
+	}
+}
+
+// play plays a sample to a server.
+func play(t *testing.T, role, binary string) ([]*trial, []outcome) {
+	if testing.Short() {
+		t.Skip("plays to whole servers")
+	}
+	if os.Getuid() != 0 {
+		unavailable(t, "namespaces need root")
 	}
 	trials := readTrials(t)
-	sample(trials)
+	sample(trials, func(tr *trial) bool {
+		return tr.alone == "" && (binary == "" || tr.serves())
+	})
 	request := configure(t, trials)
+	if request.Binary = binary; binary != "" {
+		request.Files["main.cf"] = strings.Replace(request.Files["main.cf"], "smtpd_sasl_type = dovecot", sekishoCf, 1)
+	}
 	w, err := sandbox.Start(role)
 	if err != nil {
 		t.Fatal(err)
@@ -54,33 +91,37 @@ func TestPostfix(t *testing.T) {
 	if err := w.Call(request, &got); err != nil {
 		t.Fatal(err)
 	}
-	played := make(map[string]int)
-	for i, tr := range trials {
-		if !tr.plays {
-			continue
-		}
-		played[tr.name]++
-		tr.compare(t, got.Outcomes[i])
+	return trials, got.Outcomes
+}
+
+// unavailable skips a test whose peer is missing; where the whole proof is asked
+// for, that is a failure.
+func unavailable(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
 	}
-	for _, tr := range trials {
-		if played[tr.name] == 0 {
-			t.Errorf("no case of %s is played to Postfix", tr.name)
-		}
-	}
+	t.Skip(why)
 }
 
 // sample chooses what is played: NAMES_EVERY in the environment is 1 for all
 // cases; by default it is one of five, and the first of each name.
-func sample(trials []*trial) {
+func sample(trials []*trial, can func(*trial) bool) {
 	every, err := strconv.Atoi(os.Getenv("NAMES_EVERY"))
 	if err != nil || every < 1 {
 		every = 5
 	}
 	seen := make(map[string]bool)
 	for i, tr := range trials {
-		tr.plays = tr.alone == "" && (i%every == 0 || !seen[tr.name])
+		tr.plays = can(tr) && (i%every == 0 || !seen[tr.name])
 		seen[tr.name] = seen[tr.name] || tr.plays
 	}
+}
+
+// serves reports whether Sekisho can have the case's service: it does not start
+// with a problem, and has one address resolver for all services.
+func (tr *trial) serves() bool {
+	return !strings.HasPrefix(tr.expected, "main.cf:") && !slices.ContainsFunc(tr.config, resolverParameter.MatchString)
 }
 
 // readTrials reads all transcripts.
@@ -122,20 +163,21 @@ func readTrial(name string, d *datadriven.TestData) *trial {
 	return tr
 }
 
-// compare holds a transcript to what Postfix did.
-func (tr *trial) compare(t *testing.T, o outcome) {
+// compare holds a transcript to what a server did, or only its reply to another
+// one that it is known to give.
+func (tr *trial) compare(t *testing.T, o outcome, other string) {
 	t.Helper()
 	got, want := o.text(), public(tr.expected)
 	same := got == want
-	if tr.postfix != "" {
+	if other != "" {
 		first := strings.SplitAfter(got, "\n")[0]
 		if same {
-			t.Errorf("%s: Postfix does not differ", tr.pos)
+			t.Errorf("%s: there is no difference", tr.pos)
 		}
-		got, want, same = first, tr.postfix+"\n", first == tr.postfix+"\n"
+		got, want, same = first, other+"\n", first == other+"\n"
 	}
 	if !same {
-		t.Errorf("%s: %s\n%s\n%s\ntranscript:\n%sPostfix:\n%s", tr.pos, strings.Join(tr.config, "\n"), tr.stage[0], strings.Join(tr.facts, "\n"), want, got)
+		t.Errorf("%s: %s\n%s\n%s\ntranscript:\n%snow:\n%s", tr.pos, strings.Join(tr.config, "\n"), tr.stage[0], strings.Join(tr.facts, "\n"), want, got)
 	}
 }
 

@@ -26,15 +26,18 @@ import (
 	"sekisho/internal/zone"
 )
 
-// role is that of a worker: this test program again, in namespaces of its own,
-// see package sandbox.
-const role = "names-postfix"
+// The roles of workers: this test program again, in namespaces of its own, see
+// package sandbox.
+const (
+	rolePostfix = "names-postfix"
+	roleSekisho = "names-sekisho"
+)
 
 // parallel is how many sessions are had at a time: some wait.
 const parallel = 8
 
 func TestMain(m *testing.M) {
-	if sandbox.Role() == role {
+	if role := sandbox.Role(); role == rolePostfix || role == roleSekisho {
 		if err := sandbox.Serve(handle); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -46,6 +49,7 @@ func TestMain(m *testing.M) {
 
 // peerRequest is a site and what to play to it.
 type peerRequest struct {
+	Binary   string            // of Sekisho; empty: Postfix
 	Files    map[string]string // below /etc/postfix
 	Zone     string
 	Policies map[string]string // what the services at these sockets answer
@@ -168,7 +172,14 @@ func start(r peerRequest) error {
 	if err := os.WriteFile("/var/log/mail.log", nil, 0o666); err != nil {
 		return err
 	}
-	if err := postfixStart(); err != nil {
+	if r.Binary != "" {
+		if err := run(r.Binary, "domain", "add", "-c", "/etc/postfix", "some.test"); err != nil {
+			return err
+		}
+		if err := serveSekisho(r.Binary); err != nil {
+			return err
+		}
+	} else if err := run("postfix", "start"); err != nil {
 		more, _ := os.ReadFile("/var/log/mail.log")
 		return fmt.Errorf("%w\n%s", err, more)
 	}
@@ -196,19 +207,40 @@ func names(text string) error {
 	return err
 }
 
-// postfixStart starts Postfix. Its output goes to a file: the daemon it leaves
-// behind would keep a pipe open.
-func postfixStart() error {
+// serveSekisho starts Sekisho and waits until it listens.
+func serveSekisho(binary string) error {
+	c := exec.Command(binary, "serve", "-c", "/etc/postfix")
+	c.Stdout, c.Stderr = os.Stderr, os.Stderr
+	if err := c.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	for {
+		if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", plainPort)); err == nil {
+			return conn.Close()
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("sekisho serve has ended: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// run runs a command. Its output goes to a file: a daemon it leaves behind would
+// keep a pipe open.
+func run(name string, args ...string) error {
 	out, err := os.CreateTemp("/run", "output")
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	c := exec.Command("postfix", "start")
+	c := exec.Command(name, args...)
 	c.Stdout, c.Stderr = out, out
 	if err := c.Run(); err != nil {
 		text, _ := os.ReadFile(out.Name())
-		return fmt.Errorf("postfix start: %w\n%s", err, text)
+		return fmt.Errorf("%s: %w\n%s", name, err, text)
 	}
 	return nil
 }
@@ -238,6 +270,9 @@ func sockets(policies map[string]string) error {
 
 func serve(path string, each func(net.Conn)) error {
 	path = filepath.Join("/var/spool/postfix", path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return err
