@@ -106,6 +106,18 @@ func (m *Manual) Advance(d time.Duration) {
 	m.waiters = left
 }
 
+// Set sets the clock, forward or back, as an administrator does: who sleeps does
+// not notice, and has as long to sleep as before.
+func (m *Manual) Set(t time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	jump := t.Sub(m.now)
+	m.now = t
+	for i := range m.waiters {
+		m.waiters[i].at = m.waiters[i].at.Add(jump)
+	}
+}
+
 // Sleepers returns how many calls of Sleep are waiting; a test uses it to know
 // when to Advance.
 func (m *Manual) Sleepers() int {

@@ -60,6 +60,7 @@ type Queue struct {
 	rush    rush
 	serial  uint32 // last part of the ids
 	arrival uint64 // order among messages due at the same time
+	looked  int64  // when claim last read the clock, in nanoseconds since 1970
 }
 
 // Open opens the spool in dir, which it creates if need be, and repairs what
@@ -204,6 +205,7 @@ func (q *Queue) claimed(e *entry) *Message {
 func (q *Queue) claim() (e *entry, wait time.Duration, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.noteJump()
 	wait = lookAgain
 	if len(q.due) > 0 {
 		wait = min(wait, time.Duration(q.due[0].due-q.clock.Now().UnixNano()))
@@ -219,6 +221,20 @@ func (q *Queue) claim() (e *entry, wait time.Duration, changed <-chan struct{}) 
 	e.claimed = true
 	q.active++
 	return e, 0, nil
+}
+
+// noteJump keeps messages from waiting longer because the clock was set back,
+// but for the time since it was looked at last; q.mu is held. Set forward, it only
+// makes them due.
+func (q *Queue) noteJump() {
+	now := q.clock.Now().UnixNano()
+	if back := q.looked - now; back > int64(time.Second) {
+		q.log.Warn(fmt.Sprintf("the clock was set back by %s", time.Duration(back).Round(time.Second)))
+		for _, e := range q.due { // all by as much, so the order is the same
+			e.due -= back
+		}
+	}
+	q.looked = now
 }
 
 func (q *Queue) wait(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
