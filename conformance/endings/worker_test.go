@@ -326,7 +326,10 @@ func (w *worker) lines(text string) (ids, lines []string, open, deferred bool) {
 		}
 		l := f[1] + ": " + f[2]
 		if q := ofQueue.FindStringSubmatch(l); q != nil {
-			if !slices.Contains(ids, q[1]) {
+			switch {
+			case strings.Contains(l, ": client="):
+				ids = append([]string{q[1]}, ids...)
+			case !slices.Contains(ids, q[1]):
 				ids = append(ids, q[1])
 			}
 			switch {

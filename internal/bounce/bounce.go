@@ -40,8 +40,8 @@ type Options struct {
 	DoubleBounceNotice   string   // 2bounce_notice_recipient
 	DelayNotice          string   // delay_notice_recipient
 	SizeLimit            int64    // bytes; larger messages are returned without body
-	DelayWarning         time.Duration
 	QueueLifetime        time.Duration
+	Templates            Templates
 
 	Post  Post
 	Clock clock.Clock
@@ -69,6 +69,9 @@ type Entry struct {
 	Recipient mail.Recipient
 	Result    deliver.Result
 	Owner     string // is told of the failure instead of the sender; empty: nobody else
+
+	// Confirm: the sender was told of its delay and is to be told that it is over.
+	Confirm bool
 
 	expanded bool // an alias, which is gone
 }
@@ -154,10 +157,10 @@ func (b *Bouncer) Delivered(ctx context.Context, r Report) error {
 	}
 	var entries []Entry
 	for _, to := range r.Expanded {
-		entries = append(entries, Entry{to, deliver.Result{DSN: "2.0.0", Text: "alias expanded"}, "", true})
+		entries = append(entries, Entry{to, deliver.Result{DSN: "2.0.0", Text: "alias expanded"}, "", false, true})
 	}
 	for _, e := range r.Entries {
-		if e.Recipient.Notify&mail.NotifySuccess != 0 {
+		if e.Recipient.Notify&mail.NotifySuccess != 0 || e.Confirm {
 			if x := e.Result.Expansion; x != nil {
 				e.expanded = !x.List
 			}
@@ -186,7 +189,7 @@ func (b *Bouncer) notToNobody(r Report) {
 // hear about. Without any there is none.
 func (b *Bouncer) tell(ctx context.Context, r Report, k *kind, event mail.Notify) error {
 	r.Entries = slices.DeleteFunc(slices.Clone(r.Entries), func(e Entry) bool {
-		return e.Recipient.Notify != 0 && e.Recipient.Notify&event == 0
+		return e.Recipient.Notify != 0 && e.Recipient.Notify&event == 0 && !e.Confirm
 	})
 	if len(r.Entries) == 0 {
 		return nil

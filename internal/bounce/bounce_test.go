@@ -11,11 +11,15 @@ import (
 	"time"
 
 	"sekisho/internal/clock"
+	"sekisho/internal/config"
 	"sekisho/internal/deliver"
 	"sekisho/internal/mail"
 )
 
 var arrived = time.Date(2026, 11, 25, 13, 41, 27, 0, time.UTC)
+
+// settings are those of the office.
+var settings = config.Defaults().With([]config.Override{{Name: "myhostname", Value: "mx.example.com"}, {Name: "delay_warning_time", Value: "4h"}})
 
 // office is a Bouncer whose post can be looked into.
 type office struct {
@@ -32,11 +36,15 @@ type posted struct {
 
 func newOffice(classes ...string) *office {
 	f := &office{}
+	texts, err := builtin(settings)
+	if err != nil {
+		panic(err)
+	}
 	f.Bouncer = New(Options{
 		Myhostname: "mx.example.com", Myorigin: "mx.example.com", MailName: "Postfix",
 		DoubleBounceSender: "double-bounce", NotifyClasses: classes,
 		BounceNotice: "postmaster", DoubleBounceNotice: "postmaster", DelayNotice: "postmaster",
-		SizeLimit: 50000, DelayWarning: 4 * time.Hour, QueueLifetime: 5 * 24 * time.Hour,
+		SizeLimit: 50000, QueueLifetime: 5 * 24 * time.Hour, Templates: texts,
 		Clock: clock.NewManual(arrived.Add(20 * time.Second)),
 		Log:   slog.New(slog.NewTextHandler(&f.log, nil)),
 		Post: func(_ context.Context, env mail.Envelope, write func(string, io.Writer) error) error {
@@ -67,7 +75,7 @@ func report(sender string, entries ...Entry) Report {
 
 func entry(address, orig, text string) Entry {
 	return Entry{mail.Recipient{Address: address, Original: orig},
-		deliver.Result{Status: deliver.Bounced, DSN: "5.1.1", Text: text, Relay: "virtual"}, "", false}
+		deliver.Result{Status: deliver.Bounced, DSN: "5.1.1", Text: text, Relay: "virtual"}, "", false, false}
 }
 
 // As Postfix 3.7 wrote it, but for the ids and the date.

@@ -49,14 +49,15 @@ func (n *notification) boundary() string {
 
 func (n *notification) header() {
 	o := n.b.o
-	subject, submitted := n.kind.subject, "auto-replied"
+	t := n.kind.template(&o.Templates)
+	subject, submitted := t.subject, "auto-replied"
 	if n.to.postmaster {
-		subject, submitted = n.kind.postmaster, "auto-generated"
+		subject, submitted = cmp.Or(t.postmaster, t.subject), "auto-generated"
 	}
 	n.line("Received: by %s (%s)", o.Myhostname, o.MailName)
 	n.line("\tid %s; %s", n.id, n.now.Format(dateLayout))
 	n.line("Date: %s", n.now.Format(dateLayout))
-	n.line("From: Mail Delivery System <MAILER-DAEMON@%s>", o.Myorigin)
+	n.line("From: %s", cmp.Or(t.from, "Mail Delivery System <MAILER-DAEMON@"+o.Myorigin+">"))
 	n.line("Subject: %s", subject)
 	n.line("To: %s", n.qualified(n.to.address))
 	n.line("Auto-Submitted: %s", submitted)
@@ -86,11 +87,12 @@ func (n *notification) part(description, contentType string) {
 
 // text is the part for people.
 func (n *notification) text() {
-	n.part("Notification", "text/plain; charset=utf-8")
+	t := n.kind.template(&n.b.o.Templates)
+	n.part("Notification", "text/plain; charset="+cmp.Or(t.charset, "utf-8"))
 	n.line("Content-Transfer-Encoding: 8bit")
 	n.line("")
 	if !n.to.postmaster {
-		n.w.WriteString(n.kind.fill(n.b.o))
+		n.w.WriteString(t.text)
 	}
 	for _, e := range n.report.Entries {
 		n.line("")

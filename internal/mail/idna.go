@@ -15,3 +15,12 @@ func ASCIIDomain(name string) string {
 	}
 	return name
 }
+
+// UnicodeDomain returns a domain with its A-labels as people read them (RFC
+// 5890), or as it is when they make no sense.
+func UnicodeDomain(name string) string {
+	if u, err := idna.Display.ToUnicode(name); err == nil {
+		return u
+	}
+	return name
+}

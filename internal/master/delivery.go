@@ -139,6 +139,12 @@ func view(cfg *config.Config, daemon string) *config.Config {
 // bouncer sends notifications through the cleanup service.
 func (b *builder) bouncer() *bounce.Bouncer {
 	cfg := view(b.config, "bounce")
+	log := b.log.With(maillog.Service(cfg.Str("syslog_name") + "/bounce"))
+	templates, warnings, err := bounce.LoadTemplates(cfg)
+	b.fail(err)
+	for _, w := range warnings {
+		log.Warn(w)
+	}
 	return bounce.New(bounce.Options{
 		Myhostname:         cfg.Str("myhostname"),
 		Myorigin:           cfg.Str("myorigin"),
@@ -149,11 +155,11 @@ func (b *builder) bouncer() *bounce.Bouncer {
 		DoubleBounceNotice: cfg.Str("2bounce_notice_recipient"),
 		DelayNotice:        cfg.Str("delay_notice_recipient"),
 		SizeLimit:          int64(cfg.Int("bounce_size_limit")),
-		DelayWarning:       cfg.Duration("delay_warning_time"),
 		QueueLifetime:      cfg.Duration("maximal_queue_lifetime"),
+		Templates:          templates,
 		Post:               b.post,
 		Clock:              b.shared.clock,
-		Log:                b.log.With(maillog.Service(cfg.Str("syslog_name") + "/bounce")),
+		Log:                log,
 	})
 }
 

@@ -60,13 +60,15 @@ func (j *job) notify(kill context.Context) bool {
 func (j *job) deliveredEntries() (list []bounce.Entry, indexes []int) {
 	_, indexes = j.entries(func(i int, r deliver.Result, told bool) bool {
 		done := r.Status == deliver.Sent || r.Status == deliver.Bounced && r.Expansion != nil && r.Expansion.Alias
-		if !done || told || r.Reports || j.env.Recipients[i].Notify&mail.NotifySuccess == 0 {
+		notify := j.env.Recipients[i].Notify
+		confirm := j.m.o.ConfirmDelay && j.msg.Warned() && (notify == 0 || notify&mail.NotifyDelay != 0)
+		if !done || told || notify&mail.NotifySuccess == 0 && !confirm || r.Reports && !confirm {
 			return false
 		}
 		if r.Expansion != nil {
 			r = deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "alias expanded", Relay: r.Relay, Expansion: r.Expansion}
 		}
-		list = append(list, bounce.Entry{Recipient: j.env.Recipients[i], Result: r})
+		list = append(list, bounce.Entry{Recipient: j.env.Recipients[i], Result: r, Confirm: confirm})
 		return true
 	})
 	return list, indexes

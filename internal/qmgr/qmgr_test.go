@@ -166,8 +166,8 @@ func newSite(t *testing.T, extra string) *site {
 		World: &evidence.World{Clock: s.clock, Lookup: lookupInline},
 		Bouncer: bounce.New(bounce.Options{
 			Myhostname: "mx.example.com", Myorigin: "mx.example.com", MailName: "Postfix", DoubleBounceSender: "double-bounce",
-			QueueLifetime: settings.QueueLifetime, DelayWarning: settings.DelayWarning,
-			Clock: s.clock, Log: service("bounce"), Post: s.post,
+			QueueLifetime: settings.QueueLifetime,
+			Clock:         s.clock, Log: service("bounce"), Post: s.post,
 		}),
 		Probes: probes, Verified: s.verify,
 		Clock: s.clock, Log: log, SyslogName: "postfix",

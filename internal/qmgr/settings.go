@@ -12,6 +12,7 @@ type Settings struct {
 	MinimalBackoff, MaximalBackoff     time.Duration
 	QueueLifetime, BounceQueueLifetime time.Duration
 	DelayWarning                       time.Duration // 0: never warn
+	ConfirmDelay                       bool          // tell the sender when a delay he knows of is over
 	DeferTransports                    []string
 	SoftBounce                         bool
 	DoubleBounceSender                 string // local part
@@ -34,6 +35,7 @@ func FromConfig(c *config.Config) Settings {
 		QueueLifetime:        c.Duration("maximal_queue_lifetime"),
 		BounceQueueLifetime:  c.Duration("bounce_queue_lifetime"),
 		DelayWarning:         c.Duration("delay_warning_time"),
+		ConfirmDelay:         c.Bool("confirm_delay_cleared"),
 		DeferTransports:      c.Strings("defer_transports"),
 		SoftBounce:           c.Bool("soft_bounce"),
 		DoubleBounceSender:   c.Str("double_bounce_sender"),
