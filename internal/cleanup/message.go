@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -260,21 +261,16 @@ func (m *Message) write(text []byte, more bool) {
 // replaceStray turns CR and LF inside a line into blanks: nobody may take them
 // for the end of a line later.
 func (m *Message) replaceStray(text []byte) []byte {
-	if !m.c.set.straySpace {
+	if !m.c.set.straySpace || bytes.IndexByte(text, '\r') < 0 && bytes.IndexByte(text, '\n') < 0 {
 		return text
 	}
-	copied := false
-	for i, c := range text {
-		if c != '\r' && c != '\n' {
-			continue
+	m.line = append(m.line[:0], text...)
+	for i, c := range m.line {
+		if c == '\r' || c == '\n' {
+			m.line[i] = ' '
 		}
-		if !copied {
-			m.line = append(m.line[:0], text...)
-			text, copied = m.line, true
-		}
-		text[i] = ' '
 	}
-	return text
+	return m.line
 }
 
 func strip(text []byte, chars string) []byte {

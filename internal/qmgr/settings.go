@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"sync"
 	"time"
 
 	"sekisho/internal/config"
@@ -45,7 +46,20 @@ func FromConfig(c *config.Config) Settings {
 		DelayDigits:          c.Int("delay_logging_resolution_limit"),
 		NegativeCache:        c.Bool("address_verify_negative_cache"),
 		ProbeLimit:           c.Int("address_verify_pending_request_limit"),
-		Limits:               func(transport string) Limits { return limits(c, transport) },
+		Limits:               remembered(func(transport string) Limits { return limits(c, transport) }),
+	}
+}
+
+// remembered asks once for each transport: there are few, and each message asks.
+func remembered(ask func(transport string) Limits) func(string) Limits {
+	var known sync.Map
+	return func(transport string) Limits {
+		if l, ok := known.Load(transport); ok {
+			return l.(Limits)
+		}
+		l := ask(transport)
+		known.Store(transport, l)
+		return l
 	}
 }
 
