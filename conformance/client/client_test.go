@@ -309,6 +309,9 @@ var size = regexp.MustCompile(`( SIZE=| IDENT=| PORT=|message size )[0-9A-FQID]+
 // message: Postfix counts the bytes of its queue file.
 func maskWire(text string) string { return size.ReplaceAllString(text, "${1}N") }
 
+// maxLogged is what of a line is compared; Postfix's log has about 2,000 bytes.
+const maxLogged = 1500
+
 // mask hides what differs from run to run.
 func mask(line string) string {
 	prefix := ""
@@ -317,7 +320,7 @@ func mask(line string) string {
 	}
 	line = queueID.ReplaceAllString(line, "QID: ")
 	line = delays.ReplaceAllString(line, "")
-	return prefix + maskWire(printable(line))
+	return prefix + maskWire(printable(line[:min(len(line), maxLogged)]))
 }
 
 // printable is a line as the log has it.

@@ -100,6 +100,11 @@ func scenarios(cert *x509.Certificate, ca string) []*scenario {
 		{name: "cachelimit", times: 4, settings: "smtp_connection_cache_destinations=127.0.0.1\nsmtp_connection_reuse_count_limit=2"},
 		{name: "cachefail", times: 2, script: script{"RCPT 2/1": "550 5.1.1 nobody", ".": "450 4.0.0 later"}, settings: "smtp_connection_cache_destinations=127.0.0.1"},
 		{name: "cacherset", times: 2, script: script{"RSET": "500 no"}, settings: "smtp_connection_cache_destinations=127.0.0.1"},
+		{name: "longreply", script: script{"RCPT 2": "550 5.1.1 " + long(5000)}},
+		{name: "longbanner", script: script{"banner": "220-" + long(3000) + "\n220 srv.test ESMTP"}},
+		{name: "manylines", script: script{"RCPT 2": strings.Repeat("550-5.1.1 "+long(100)+"\n", 40) + "550 5.1.1 end"}},
+		{name: "nulbyte", script: script{"RCPT 2": "550 5.1.1 a\x00b", ".": "250 2.0.0 a\x00b"}},
+		{name: "oddbytes", script: script{"RCPT 2": "550 5.1.1 a\x01c\xe9d\xc3\xa9e\x7f\tf", ".": "250 2.0.0 \xff ok"}},
 		{name: "lmtp", lmtp: true, script: script{". 2": "550 5.2.2 full"}, to: []string{"a", "b", "c"}},
 		{name: "lmtppipe", lmtp: true, script: script{"LHLO": pipelined, "RCPT 2": "450 4.2.1 busy", ". 2": "450 later"}, to: []string{"a", "b", "c"}},
 	}

@@ -98,7 +98,8 @@ func statusOf(line string) string {
 }
 
 // readLine reads a line without its end. What is longer than maxLine is cut
-// off, and what cannot be printed becomes a question mark.
+// off, as is what follows a NUL byte, and what cannot be printed becomes a
+// question mark.
 func readLine(r *bufio.Reader) (text string, whole bool, err error) {
 	var line []byte
 	whole = true
@@ -116,6 +117,7 @@ func readLine(r *bufio.Reader) (text string, whole bool, err error) {
 		}
 	}
 	text = strings.TrimRight(string(line), "\r\n")
+	text, _, _ = strings.Cut(text, "\x00") // as Postfix's strings end
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 127 || c == '\uFFFD' {
 			return '?'
