@@ -104,6 +104,9 @@ type Result struct {
 	// it is under its name that the outcome is logged.
 	Transport string `json:"-"`
 
+	// SoftBounced: deferred only because soft_bounce says so.
+	SoftBounced bool `json:"-"`
+
 	// Uses is how many messages the connection has taken, this one included;
 	// 0 when it was made for this one.
 	Uses int `json:"-"`

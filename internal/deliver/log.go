@@ -23,7 +23,11 @@ type Times struct {
 //
 // digits is delay_logging_resolution_limit.
 func LogLine(queueID string, to mail.Recipient, r Result, t Times, digits int) string {
-	return logLine(queueID, to, r, t, digits, r.Status.String())
+	status := r.Status.String()
+	if r.SoftBounced {
+		status = "SOFTBOUNCE"
+	}
+	return logLine(queueID, to, r, t, digits, status)
 }
 
 // ProbeLine is LogLine for an address probe: the status is deliverable or

@@ -131,7 +131,7 @@ func (j *job) done(b *batch, t Transport, times deliver.Times, results []deliver
 	for i := range outcomes {
 		r := &outcomes[i]
 		if r.Status == deliver.Bounced && j.m.o.SoftBounce && !j.env.Probe {
-			r.Status, r.DSN = deliver.Deferred, "4"+strings.TrimPrefix(r.DSN, "5")
+			r.Status, r.DSN, r.SoftBounced = deliver.Deferred, "4"+strings.TrimPrefix(r.DSN, "5"), true
 		}
 		r.Recipient = b.indexes[i]
 		r.Each(b.recipients[i], func(p deliver.Part) { j.logResult(j.m.logOf(p.Result, t), p.To, p.Result, times) })

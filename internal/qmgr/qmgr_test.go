@@ -517,7 +517,7 @@ func TestNotificationIsTriedAgain(t *testing.T) {
 func TestSoftBounce(t *testing.T) {
 	s := newSite(t, "soft_bounce = yes\n")
 	s.put("s@x.test", "never@example.com")
-	if got := s.settle(); !strings.Contains(got, "dsn=4.1.1, status=deferred (unknown user)") || len(s.queue.List()) != 1 {
+	if got := s.settle(); !strings.Contains(got, "dsn=4.1.1, status=SOFTBOUNCE (unknown user)") || len(s.queue.List()) != 1 {
 		t.Errorf("log\n%s", got)
 	}
 }
