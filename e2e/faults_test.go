@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sekisho/internal/lossyfs"
 	"sekisho/internal/queue"
 	"sekisho/internal/queue/control"
 	"sekisho/internal/testsite"
@@ -277,4 +278,53 @@ func (s crashingSite) limited(t *testing.T, files int) *testsite.Server {
 	}
 	t.Cleanup(server.Kill)
 	return server
+}
+
+// A queue whose disk becomes read-only, or fails, takes nothing and says so to
+// the client, delivers what it has, and goes on when the disk does.
+func TestQueueDiskFails(t *testing.T) {
+	for _, why := range []syscall.Errno{syscall.EROFS, syscall.EIO} {
+		t.Run(why.Error(), func(t *testing.T) {
+			s := crashSite(t)
+			disk := lossyfs.NewDisk()
+			s.logOn(t, disk)
+			server, err := testsite.Start(binary(t), s.conf, s.output(t), s.addr)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, s.logTail())
+			}
+			defer server.Kill()
+			l := &ledger{acked: map[int]bool{}}
+			l.sendInOneConnection(t, s.addr, 4)
+			disk.Refuse(why)
+			for range 3 {
+				wantReply(t, "the disk fails", offer(t, s.addr, "a@else.test", "ann@example.test", "x"), `45[12] 4\.3\.[01] `)
+			}
+			disk.Refuse(0)
+			l.sendInOneConnection(t, s.addr, 4)
+			s.allArrive(t, l)
+			if err := server.Stop(10 * time.Second); err != nil {
+				t.Errorf("%v\n%s", err, s.logTail())
+			}
+		})
+	}
+}
+
+// logOn puts the log of the queue on a disk.
+func (s crashingSite) logOn(t *testing.T, disk *lossyfs.Disk) {
+	t.Helper()
+	spool := filepath.Join(s.dir, "queue", "sekisho")
+	dir := filepath.Join(spool, "log")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.give(t, spool)
+	unmount, err := disk.Mount(dir)
+	if err != nil {
+		missing(t, err.Error())
+	}
+	t.Cleanup(func() {
+		if err := unmount(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -11,13 +11,13 @@ import (
 )
 
 // Mount makes the disk the directory dir, until unmount is called, which fails
-// while files are open. It needs root and /dev/fuse.
+// while files are open. Every user may use it. It needs root and /dev/fuse.
 func (d *Disk) Mount(dir string) (unmount func() error, err error) {
 	none := time.Duration(0)
 	m := &mounted{disk: d}
 	_, err = fs.Mount(dir, &node{mounted: m, o: d.root}, &fs.Options{
 		EntryTimeout: &none, AttrTimeout: &none,
-		MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "lossyfs", Name: "lossyfs", DisableXAttrs: true, MaxWrite: 256 << 10},
+		MountOptions: fuse.MountOptions{DirectMountStrict: true, AllowOther: true, FsName: "lossyfs", Name: "lossyfs", DisableXAttrs: true, MaxWrite: 256 << 10},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mount lossyfs on %s: %w", dir, err)
