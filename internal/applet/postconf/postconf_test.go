@@ -167,6 +167,8 @@ func compareDefaults(t *testing.T, args []string) {
 	later := map[string]bool{
 		"smtpd_client_ipv4_prefix_length": true, "smtpd_client_ipv6_prefix_length": true,
 		"smtpd_hide_client_session": true, "smtpd_reject_filter_maps": true,
+		"smtp_tlsrpt_enable": true, "smtp_tlsrpt_socket_name": true, "smtp_tls_enforce_sts_mx_patterns": true,
+		"tls_required_enable": true, "requiretls_enable": true, "smtp_requiretls_policy": true, "lmtp_requiretls_policy": true,
 	}
 	for _, p := range config.Parameters() {
 		later[p.Name] = later[p.Name] || p.State == config.Ours
