@@ -14,11 +14,13 @@ import (
 type hostsFile struct {
 	path string
 
-	mu    sync.Mutex
-	mtime time.Time
-	size  int64
-	addrs map[string][]netip.Addr // lower-case name
-	names map[netip.Addr]string
+	mu      sync.Mutex
+	every   time.Duration // how long it is not looked at again
+	checked time.Time
+	mtime   time.Time
+	size    int64
+	addrs   map[string][]netip.Addr // lower-case name
+	names   map[netip.Addr]string
 }
 
 // byName returns the addresses of a name, in the file's order.
@@ -42,6 +44,11 @@ func (h *hostsFile) refresh() {
 	if h.path == "" {
 		return
 	}
+	now := time.Now()
+	if now.Sub(h.checked) < h.every {
+		return
+	}
+	h.checked = now
 	info, err := os.Stat(h.path)
 	if err != nil {
 		h.addrs, h.names, h.mtime = nil, nil, time.Time{}

@@ -29,7 +29,7 @@ type System struct {
 // NewSystem returns a System over query and the hosts file at path; an empty
 // path means none.
 func NewSystem(query func(ctx context.Context, name, typ string) Answer, path string) *System {
-	return &System{query: query, hosts: hostsFile{path: path}, ndots: 1}
+	return &System{query: query, hosts: hostsFile{path: path, every: time.Second / 10}, ndots: 1}
 }
 
 // Host returns the addresses of a host, the best to reach first, and only those

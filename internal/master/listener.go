@@ -36,7 +36,9 @@ type listener struct {
 
 // open begins to listen. The error says what to do about the usual reasons.
 func open(e endpoint) (net.Listener, error) {
-	ln, err := net.Listen(e.network, e.addr)
+	// smtpd_timeout ends a session whose client is gone; keepalives would cost
+	// every session four system calls.
+	ln, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), e.network, e.addr)
 	switch {
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("cannot listen at %s: %w; ports below 1024 are for root", e, syscall.EACCES)

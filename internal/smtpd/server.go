@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -61,6 +62,7 @@ type Server struct {
 	log        *slog.Logger
 	rewriteLog *slog.Logger  // for what Postfix's trivial-rewrite says
 	prober     verify.Sender // from whom our own address probes come
+	pid        int           // of the process, for the same
 	seq        atomic.Int64  // transactions, for the policy protocol's instance
 }
 
@@ -71,7 +73,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, set: set, log: o.Log.With(maillog.Service(set.syslogName + "/smtpd")),
+	s := &Server{o: o, set: set, pid: os.Getpid(), log: o.Log.With(maillog.Service(set.syslogName + "/smtpd")),
 		rewriteLog: o.Log.With(maillog.Service(set.syslogName + "/trivial-rewrite")),
 		prober:     verify.SenderFromConfig(o.Config, o.Resolver.Rewrite)}
 	if err := s.loadTLS(); err != nil {

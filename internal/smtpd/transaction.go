@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"sekisho/internal/cleanup"
@@ -60,7 +59,7 @@ func (s *session) begin(sender string, p mailParams) {
 	s.tr.open, s.tr.params, s.tr.arrived = true, p, s.now()
 	s.facts.SenderKnown, s.facts.Sender = true, sender
 	t := s.tr.arrived
-	s.facts.Instance = fmt.Sprintf("%x.%x.%x.%x", os.Getpid(), t.Unix(), t.Nanosecond()/1000, s.srv.seq.Add(1)-1)
+	s.facts.Instance = fmt.Sprintf("%x.%x.%x.%x", s.srv.pid, t.Unix(), t.Nanosecond()/1000, s.srv.seq.Add(1)-1)
 }
 
 // accept takes a recipient into the transaction. The first one gives the

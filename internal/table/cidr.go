@@ -43,20 +43,39 @@ func parseCIDRRule(r *ruleReader, text string) (rule, bool) {
 		return r.skip(problem)
 	}
 	out.result = []piece{{text: rest}}
-	out.match = matchPrefix(p, negate)
+	out.net = &network{p, negate}
 	return out, true
 }
 
-// matchPrefix tests addresses; one of the other IP version is not even outside
-// of the network.
-func matchPrefix(p netip.Prefix, negate bool) matcher {
-	return func(key string) ([]string, bool, error) {
-		a, err := netip.ParseAddr(key)
-		if err != nil || a.Is4() != p.Addr().Is4() || a.Zone() != "" {
-			return nil, false, nil
-		}
-		return nil, p.Contains(a) != negate, nil
+// network is the pattern of a cidr rule.
+type network struct {
+	netip.Prefix
+	not bool
+}
+
+// has tests an address; one of the other IP version is not even outside of the
+// network.
+func (n *network) has(a netip.Addr) bool {
+	return a.Is4() == n.Addr().Is4() && n.Contains(a) != n.not
+}
+
+// lookupAddress is Lookup in a cidr table. What is no address matches nothing.
+func (t *patternTable) lookupAddress(key string) (string, bool, error) {
+	a, err := netip.ParseAddr(key)
+	if err != nil || a.Zone() != "" {
+		return "", false, nil
 	}
+	for i := 0; i < len(t.rules); i++ {
+		r := &t.rules[i]
+		switch {
+		case r.kind == ruleEndif:
+		case r.net.has(a) && r.kind == ruleMatch:
+			return expand(r.result, nil), true, nil
+		case r.kind == ruleIf && !r.net.has(a):
+			i = r.end
+		}
+	}
+	return "", false, nil
 }
 
 func cutSpace(s string) (word, rest string) {

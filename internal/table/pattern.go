@@ -26,13 +26,17 @@ const (
 type rule struct {
 	kind   ruleKind
 	match  matcher
+	net    *network // of a cidr table, instead of match
 	result []piece
 	line   int
 	end    int // index of the endif that closes an if
 }
 
 // patternTable is a list of rules; it never changes.
-type patternTable struct{ rules []rule }
+type patternTable struct {
+	rules []rule
+	cidr  bool // every rule but endif has a network
+}
 
 func openPattern(typ, name, path string, o Options) (Table, error) {
 	parse := parseRegexpRule
@@ -107,7 +111,7 @@ func (r *ruleReader) reject(text string) (rule, bool) {
 // the set is tolerant. Postfix skips it with a warning, and what it was to stop
 // gets through.
 func parsePatterns(r *ruleReader, parse func(*ruleReader, string) (rule, bool), lines []config.Line) (*patternTable, error) {
-	t := &patternTable{}
+	t := &patternTable{cidr: r.typ == "cidr"}
 	var open []int
 	for _, l := range lines {
 		r.line, r.depth = l.Number, len(open)
@@ -143,6 +147,9 @@ func (r *ruleReader) endif() (rule, bool) {
 
 // Lookup tries the rules in order.
 func (t *patternTable) Lookup(key string) (string, bool, error) {
+	if t.cidr {
+		return t.lookupAddress(key)
+	}
 	for i := 0; i < len(t.rules); i++ {
 		r := &t.rules[i]
 		if r.kind == ruleEndif {
