@@ -40,6 +40,8 @@ var only = map[string][]string{
 	"go.elara.ws/pcre/lib":                         {"internal/table/pcre"},
 	"github.com/go-ldap/ldap/v3":                   {"internal/table/ldap"},
 	"github.com/alecthomas/kong":                   {"cmd/sekisho"},
+	"github.com/hanwen/go-fuse/v2/fs":              {"internal/lossyfs"},
+	"github.com/hanwen/go-fuse/v2/fuse":            {"internal/lossyfs"},
 	"github.com/landlock-lsm/go-landlock/landlock": {"internal/sandbox"},
 }
 
