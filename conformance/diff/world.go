@@ -127,6 +127,9 @@ func unlisted(item string) bool {
 // control: it does not look behind a permit, nor at what is only warned of.
 func startable(items []string) []string {
 	return slices.DeleteFunc(items, func(i string) bool {
+		if restrictions[strings.ToLower(i)] != none { // it would take the next item for its argument
+			return true
+		}
 		return slices.ContainsFunc(strings.Fields(i), func(word string) bool {
 			return strings.EqualFold(word, "permit") || strings.EqualFold(word, "warn_if_reject")
 		})
