@@ -53,15 +53,18 @@ func run(seed int64, count int, keepIn string) error {
 	r := newRunner(binary, keepIn)
 	for ; r.done < count; seed++ {
 		if err := r.world(seed, count-r.done); err != nil {
-			return fmt.Errorf("seed %d: %w", seed, err)
+			fmt.Fprintf(os.Stderr, "seed %d: %v\n", seed, err)
+			if r.lost++; r.lost > 3 {
+				return fmt.Errorf("%d worlds could not be played", r.lost)
+			}
 		}
 	}
 	r.covered.print(os.Stdout)
 	for _, name := range sorted(r.known) {
 		fmt.Fprintf(r.out, "known difference %q: %d dialogues\n", name, r.known[name])
 	}
-	if r.differ > 0 {
-		return fmt.Errorf("%d of %d dialogues differ", r.differ, r.done)
+	if r.differ > 0 || r.lost > 0 {
+		return fmt.Errorf("%d of %d dialogues differ, %d worlds could not be played", r.differ, r.done, r.lost)
 	}
 	return nil
 }
@@ -78,6 +81,7 @@ type runner struct {
 	binary       string
 	begun        time.Time
 	done, differ int
+	lost         int // worlds
 	keepIn       string
 	kinds        map[string]int // of differences
 	known        map[string]int // differences that differences.md explains

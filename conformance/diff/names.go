@@ -135,8 +135,8 @@ func (a *author) policy() string {
 
 // mistake is something that is wrong in a list.
 func (a *author) mistake() string {
-	return a.oneOf("no_such_restriction", "reject_unknown_forward_client_hostname", "check_client_access", "check_helo_access permit", "sleep",
-		"reject_rbl_client", "strict,", "unknown:table", "check_sender_access texthash:$config_directory/t/missing",
+	return a.oneOf("no_such_restriction", "reject_unknown_forward_client_hostname", "check_helo_access permit",
+		"strict,", "unknown:table", "check_sender_access texthash:$config_directory/t/missing",
 		"check_recipient_access fail:x", "permit_mynetworks permit", "Strict")
 }
 
@@ -148,6 +148,9 @@ func (a *author) list(limit int, early bool) []string {
 			items = append(items, "warn_if_reject")
 		}
 		items = append(items, a.item(early))
+	}
+	if a.in(40) { // only at the end: the next item would be the argument
+		items = append(items, a.oneOf("check_client_access", "sleep", "reject_rbl_client"))
 	}
 	return items
 }

@@ -240,6 +240,9 @@ func fileCuts(c sample) (cuts []func(sample) sample) {
 
 func without[E any](all []E, i int) []E { return slices.Delete(slices.Clone(all), i, i+1) }
 
+// served are tables that a peer serves, see startPeers.
+var served = regexp.MustCompile(`\b(?:tcp|socketmap):`)
+
 // used leaves out the tables that nothing names.
 func used(c sample) map[string]string {
 	var text strings.Builder
@@ -248,7 +251,7 @@ func used(c sample) map[string]string {
 	}
 	out := map[string]string{}
 	for name, content := range c.Files {
-		if regexp.MustCompile(`/`+tableDir+`/`+name+`\b`).MatchString(text.String()) || strings.Contains(text.String(), name+":") {
+		if regexp.MustCompile(`/`+tableDir+`/`+name+`\b`).MatchString(text.String()) || served.MatchString(text.String()) && (name == "tcp" || name == "socketmap") {
 			out[name] = content
 		}
 	}

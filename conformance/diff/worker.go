@@ -127,7 +127,7 @@ func (w *worker) up() error {
 		return err
 	}
 	for file, text := range map[string]string{
-		"/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", "/etc/hosts": "127.0.0.1 localhost\n",
+		"/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:2\n", "/etc/hosts": "127.0.0.1 localhost\n",
 	} {
 		if err := replace(file, text); err != nil {
 			return err
