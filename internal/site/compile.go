@@ -150,6 +150,8 @@ var tableParams = []string{
 	"smtpd_sender_login_maps", "smtpd_command_filter", "rbl_reply_maps", "smtpd_dns_reply_filter",
 	"smtpd_discard_ehlo_keyword_address_maps", "tls_server_sni_maps",
 	"relay_clientcerts", "smtpd_reject_footer_maps", "smtpd_reject_filter_maps",
+	"mailbox_command_maps", "mailbox_transport_maps", "fallback_transport_maps", "sekisho_mailbox_quota_maps",
+	"pipe_delivery_status_filter", "local_delivery_status_filter", "virtual_delivery_status_filter",
 }
 
 func (c *compiler) tables(cfg *config.Config, service string) {

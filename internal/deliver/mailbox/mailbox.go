@@ -36,6 +36,7 @@ type Box struct {
 	// Named: a file that an alias or a user names. It may be a device, must not be a
 	// program, and goes without its FILE.lock where that cannot be made.
 	Named bool
+	Quota Quota // of a Maildir
 }
 
 // Copy is the message with what delivery writes before it.
@@ -52,6 +53,7 @@ type Copy struct {
 type Failure struct {
 	DSN  string // 4.x.x: worth another attempt
 	Text string // what goes wrong, in the words Postfix logs
+	Full bool   // the Maildir has reached its Quota
 	err  error
 }
 
@@ -74,8 +76,8 @@ type Store struct {
 	Clock        clock.Clock
 	Log          *slog.Logger
 
-	files sync.Map // path of an mbox: its *sync.Mutex, because fcntl locks don't bind their own process
-	count atomic.Uint64
+	files    sync.Map // path of an mbox: its *sync.Mutex, because fcntl locks don't bind their own process
+	sequence atomic.Uint64
 
 	writers  sync.Pool // of *bufio.Writer, large enough for most messages
 	hostOnce sync.Once
@@ -94,14 +96,14 @@ func (s *Store) Deliver(ctx context.Context, b Box, c Copy) error {
 	}
 	defer content.Close()
 	if e := asOwner(b.UID, b.GID, func() { err = write(ctx, b, c, content) }); e != nil {
-		return &Failure{"4.3.0", "cannot act as the owner of " + b.Path + ": " + Reason(e), e}
+		return &Failure{DSN: "4.3.0", Text: "cannot act as the owner of " + b.Path + ": " + Reason(e), err: e}
 	}
 	return err
 }
 
 // fail makes the Failure of a system call.
 func fail(b Box, err error, format string, args ...any) error {
-	return &Failure{status(err, b.ErrorDSN), fmt.Sprintf(format, args...) + ": " + Reason(err), err}
+	return &Failure{DSN: status(err, b.ErrorDSN), Text: fmt.Sprintf(format, args...) + ": " + Reason(err), err: err}
 }
 
 // status is the enhanced status code for a failed system call.
@@ -170,7 +172,7 @@ type readError struct{ error }
 func copyFailure(err error) error {
 	var r readError
 	if errors.As(err, &r) {
-		return &Failure{"4.3.0", "error reading message: " + Reason(r.error), r.error}
+		return &Failure{DSN: "4.3.0", Text: "error reading message: " + Reason(r.error), err: r.error}
 	}
-	return &Failure{status(err, "5.3.0"), "error writing message: " + Reason(err), err}
+	return &Failure{DSN: status(err, "5.3.0"), Text: "error writing message: " + Reason(err), err: err}
 }

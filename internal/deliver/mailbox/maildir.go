@@ -18,7 +18,11 @@ import (
 // new. Missing directories are made, with all above them.
 func (s *Store) maildir(_ context.Context, b Box, c Copy, content io.Reader) error {
 	now, host := s.Clock.Now(), s.hostname()
-	tmp := fmt.Sprintf("%stmp/%d.P%dQ%d.%s", b.Path, now.Unix(), os.Getpid(), s.count.Add(1), host)
+	number := s.sequence.Add(1)
+	tmp := fmt.Sprintf("%stmp/%d.P%dQ%d.%s", b.Path, now.Unix(), os.Getpid(), number, host)
+	if number%sweepEvery == 1 {
+		s.sweep(b.Path + "tmp")
+	}
 	f, err := create(tmp)
 	if err != nil {
 		return s.maildirFailure(b, fail(b, err, "create maildir file %s", tmp))
@@ -32,37 +36,52 @@ func (s *Store) maildir(_ context.Context, b Box, c Copy, content io.Reader) err
 			s.Log.Warn("remove " + tmp + ": " + Reason(err))
 		}
 	}()
-	name, err := s.fill(f, c.headers(), content)
+	name, size, err := s.fill(f, c.headers(), content)
 	if err != nil {
 		return s.maildirFailure(b, copyFailure(err))
 	}
 	name = fmt.Sprintf("%snew/%d.%sM%d.%s", b.Path, now.Unix(), name, now.Nanosecond()/1000, host)
+	if b.Quota != (Quota{}) {
+		name += fmt.Sprintf(",S=%d", size)
+		switch fits, err := s.withinQuota(b, size); {
+		case err != nil:
+			return s.maildirFailure(b, fail(b, err, "count the messages of %s", b.Path))
+		case !fits:
+			return &Failure{DSN: "5.2.2", Text: "mailbox is full", Full: true}
+		}
+	}
 	if left, err = move(tmp, name, b.Path); err != nil {
 		return s.maildirFailure(b, fail(b, err, "create maildir file %s", name))
+	}
+	if b.Quota != (Quota{}) {
+		s.recordSize(b, size)
 	}
 	return nil
 }
 
+// sweepEvery is after how many deliveries one looks for leftovers where it is.
+const sweepEvery = 64
+
 // fill writes the message and returns the part of its name that makes it
 // unique: where the file is on disk.
-func (s *Store) fill(f *os.File, headers string, content io.Reader) (name string, err error) {
+func (s *Store) fill(f *os.File, headers string, content io.Reader) (name string, size int64, err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := s.writer(&limited{f, s.limit(0)})
 	defer s.writers.Put(w)
 	if _, err := w.WriteString(headers); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if _, err := w.ReadFrom(marked{content}); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if err := errors.Join(w.Flush(), f.Sync()); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	var st syscall.Stat_t
 	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
-		return "", err
+		return "", 0, err
 	}
-	return fmt.Sprintf("V%xI%x", st.Dev, st.Ino), nil
+	return fmt.Sprintf("V%xI%x", st.Dev, st.Ino), st.Size, nil
 }
 
 // writer returns a buffer to w, which goes back to s.writers.

@@ -3,7 +3,7 @@
 // address below virtual_mailbox_base, virtual_uid_maps and virtual_gid_maps
 // its owner.
 //
-// It knows no aliases, no quota but virtual_mailbox_limit, and no system users.
+// It knows no aliases and no system users.
 // Run by root, it writes as the mailbox's owner. Run by anybody else, it can
 // write only as itself: an owner that a table names must then be the process's
 // own, and one that "static:" names for everybody is ignored, which New logs.
@@ -50,6 +50,8 @@ type Agent struct {
 
 	base             string
 	maps, uids, gids []string
+	quotas           []string // sekisho_mailbox_quota_maps
+	fullTempfail     bool     // sekisho_mailbox_full_tempfail
 	minimumUID       int
 	original         bool // X-Original-To
 }
@@ -63,6 +65,7 @@ func New(o Options) (*Agent, error) {
 		log:  o.Log.With(maillog.Service(c.Str("syslog_name") + "/" + o.Name)),
 		base: c.Str("virtual_mailbox_base"), maps: c.Strings("virtual_mailbox_maps"),
 		uids: c.Strings("virtual_uid_maps"), gids: c.Strings("virtual_gid_maps"),
+		quotas: c.Strings("sekisho_mailbox_quota_maps"), fullTempfail: c.Bool("sekisho_mailbox_full_tempfail"),
 		minimumUID: c.Int("virtual_minimum_uid"), original: c.Bool("enable_original_recipient"),
 	}
 	var errs []error
@@ -125,11 +128,11 @@ func (a *Agent) one(ctx context.Context, src evidence.Source, r *deliver.Request
 	if a.original {
 		c.Original = to.Original
 	}
-	return outcome(box, a.store.Deliver(ctx, box, c))
+	return a.outcome(box, a.store.Deliver(ctx, box, c))
 }
 
 // outcome puts what the mailbox says into the words of virtual(8).
-func outcome(box mailbox.Box, err error) deliver.Result {
+func (a *Agent) outcome(box mailbox.Box, err error) deliver.Result {
 	if err == nil {
 		return deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Text: "delivered to " + kind(box)}
 	}
@@ -142,7 +145,10 @@ func outcome(box mailbox.Box, err error) deliver.Result {
 		return deliver.Result{Status: deliver.Deferred, DSN: "4.3.0", Text: err.Error()}
 	}
 	res := deliver.Result{Status: deliver.Bounced, DSN: f.DSN, Text: prefix + f.Text}
-	if strings.HasPrefix(f.DSN, "4") {
+	if f.Full && a.fullTempfail {
+		res.DSN = "4.2.2"
+	}
+	if strings.HasPrefix(res.DSN, "4") {
 		res.Status = deliver.Deferred
 	}
 	return res
@@ -173,11 +179,28 @@ func (a *Agent) find(src evidence.Source, user string) (box mailbox.Box, found b
 	if box.UID, err = a.owner(src, "virtual_uid_maps", a.uids, user, a.minimumUID, os.Geteuid()); err != nil {
 		return box, false, err
 	}
-	box.GID, err = a.owner(src, "virtual_gid_maps", a.gids, user, 1, os.Getegid())
+	if box.GID, err = a.owner(src, "virtual_gid_maps", a.gids, user, 1, os.Getegid()); err == nil {
+		box.Quota, err = a.quota(src, user)
+	}
 	if path.Clean(box.Path) == path.Clean(a.base) && err == nil {
 		err = fmt.Errorf("recipient %s: empty mailbox name in virtual_mailbox_maps", user)
 	}
 	return box, err == nil, err
+}
+
+// quota looks up how much a mailbox may hold.
+func (a *Agent) quota(src evidence.Source, user string) (q mailbox.Quota, err error) {
+	m := a.resolver.Find(src, a.quotas, user)
+	if m.Failed {
+		a.warn(m.Warnings)
+		return q, fmt.Errorf("recipient %s: sekisho_mailbox_quota_maps lookup failure", user)
+	}
+	if m.Found {
+		if q, err = mailbox.ParseQuota(m.Value); err != nil {
+			err = fmt.Errorf("recipient %s: sekisho_mailbox_quota_maps: %w", user, err)
+		}
+	}
+	return q, err
 }
 
 // owner looks up a user or group id; lowest is the smallest that is allowed.

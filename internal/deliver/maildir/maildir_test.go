@@ -75,7 +75,8 @@ func newSite(t *testing.T, mainCf string) (*site, error) {
 			"up@example.com": "../up/", "nouid@example.com": "n/", "baduid@example.com": "n/", "empty@example.com": "/", "broken@example.com": "",
 			"taken@example.com": "taken/",
 		},
-		"uids": {"@example.com": strconv.Itoa(uid), "@cat.test": strconv.Itoa(uid) + " x", "nouid@example.com": "", "baduid@example.com": "-1"},
+		"quotas": {"a@example.com": "400"},
+		"uids":   {"@example.com": strconv.Itoa(uid), "@cat.test": strconv.Itoa(uid) + " x", "nouid@example.com": "", "baduid@example.com": "-1"},
 	}
 	clk := clock.NewManual(time.Date(2026, 11, 5, 10, 33, 0, 123456789, time.UTC))
 	world := &evidence.World{Clock: clk, Lookup: func(table, key string) (string, bool, error) {
@@ -266,5 +267,25 @@ func TestProbe(t *testing.T) {
 	}
 	if left, err := os.ReadDir(s.base); err != nil || len(left) > 0 {
 		t.Errorf("probes left %v, %v", left, err)
+	}
+}
+
+func TestQuota(t *testing.T) {
+	for mainCf, want := range map[string]string{
+		"sekisho_mailbox_quota_maps = quotas\n":                                       "bounced 5.2.2 mailbox is full",
+		"sekisho_mailbox_quota_maps = quotas\nsekisho_mailbox_full_tempfail = yes\n":  "deferred 4.2.2 mailbox is full",
+		"sekisho_mailbox_quota_maps = static:10M\n":                                   "deferred 4.3.5 mail system configuration error",
+		"sekisho_mailbox_quota_maps = static:0\n":                                     "sent 2.0.0 delivered to maildir",
+		"sekisho_mailbox_quota_maps = static:1000000S,1000C\n":                        "sent 2.0.0 delivered to maildir",
+		"sekisho_mailbox_quota_maps = quotas\nvirtual_mailbox_maps = static:other/\n": "bounced 5.2.2 mailbox is full",
+	} {
+		s, err := newSite(t, mainCf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := s.deliver(strings.NewReader("Subject: x\n\n"+strings.Repeat("x", 500)+"\n"), "a+x@example.com")[0]
+		if got := res.Status.String() + " " + res.DSN + " " + res.Text; got != want {
+			t.Errorf("%s: %s, want %s; log %s", mainCf, got, want, &s.log)
+		}
 	}
 }
