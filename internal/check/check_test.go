@@ -141,6 +141,7 @@ func TestFindings(t *testing.T) {
 		{"wildcard domain", map[string]string{"main.cf": "virtual_alias_domains = *.lists.test\n"}, "SEK309 warning main.cf:11 virtual_alias_domains: *.lists.test matches nothing"},
 		{"twice in a list", map[string]string{"main.cf": "smtpd_client_restrictions = reject_unknown_client_hostname, reject_unknown_client\n"}, "SEK102 note main.cf:11 smtp smtpd_client_restrictions: reject_unknown_client_hostname stands here a second time"},
 		{"too early", map[string]string{"main.cf": "smtpd_delay_reject = no\nsmtpd_client_restrictions = reject_non_fqdn_recipient\n"}, "SEK103 warning main.cf:12 smtp smtpd_client_restrictions: reject_non_fqdn_recipient is evaluated before there is a recipient"},
+		{"too early for ETRN", map[string]string{"main.cf": "smtpd_delay_reject = no\nsmtpd_helo_restrictions = check_etrn_access static:REJECT\n"}, "SEK103 warning main.cf:12 smtp smtpd_helo_restrictions: check_etrn_access static:REJECT is evaluated before there is an ETRN domain"},
 		{"bare table", map[string]string{"main.cf": "smtpd_data_restrictions = inline:{a=OK}\n"}, "SEK104 error main.cf:11 smtp smtpd_data_restrictions: inline:{a=OK} stands without"},
 		{"warning about nothing", map[string]string{"main.cf": "smtpd_client_restrictions = reject_unknown_client_hostname warn_if_reject\n"}, "SEK105 warning main.cf:11 smtp smtpd_client_restrictions: warn_if_reject has no effect"},
 		{"warning about a permit", map[string]string{"main.cf": "smtpd_client_restrictions = warn_if_reject permit_mynetworks\n"}, "SEK105 warning main.cf:11 smtp smtpd_client_restrictions: warn_if_reject has no effect"},
@@ -247,6 +248,7 @@ func TestGood(t *testing.T) {
 		"classes":             {"main.cf": "smtpd_restriction_classes = strict\nstrict = reject_non_fqdn_sender\nsmtpd_sender_restrictions = strict\n", "access": "f@demo.test strict\n"},
 		"a fallback in class": {"main.cf": "smtpd_restriction_classes = a, b\na = b\nb = reject_non_fqdn_sender\nsmtpd_sender_restrictions = a, b\n"},
 		"early but there":     {"main.cf": "smtpd_delay_reject = no\nsmtpd_helo_required = yes\nsmtpd_sender_restrictions = reject_non_fqdn_sender, reject_invalid_helo_hostname\n"},
+		"ETRN":                {"main.cf": "smtpd_delay_reject = no\nsmtpd_etrn_restrictions = check_etrn_access static:REJECT\n"},
 		"submission": {"main.cf": sasl, "master.cf": "submission inet n - n - - smtpd\n  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject\n" +
 			"  -o smtpd_relay_restrictions=\n  -o smtpd_client_restrictions=\n", "=": ""},
 	} {

@@ -144,11 +144,19 @@ func (o *order) early(l restrict.List) {
 		}
 		o.add(Finding{
 			Code: "SEK103", Severity: Warning, Pos: e.Pos,
-			What: l.Param + ": " + label(e) + " is evaluated before there is a " + about,
+			What: l.Param + ": " + label(e) + " is evaluated before there is " + a(about),
 			Why:  "smtpd_delay_reject = no evaluates each list at its own command; the restriction is skipped",
 			Mend: "move it to smtpd_" + strings.ToLower(about) + "_restrictions, or set smtpd_delay_reject = yes",
 		})
 	}
+}
+
+// a is what a subject is called in a sentence.
+func a(subject string) string {
+	if subject == "etrn" {
+		return "an ETRN domain"
+	}
+	return "a " + subject
 }
 
 // subject is what a restriction is about besides the client: "helo", "sender",
