@@ -194,6 +194,9 @@ var common = []string{"/", "/etc", "/usr", "/var", "/home", "/root", "/tmp", "/r
 // folder, also where it is a symbolic link to. Nothing when it does not exist.
 func around(file string) (paths []string) {
 	file = filepath.Clean(file)
+	if strings.HasPrefix(file, "/dev/") || strings.HasPrefix(file, "/proc/") {
+		return nil // open already, such as /dev/stdout
+	}
 	at := []string{file}
 	if target, err := filepath.EvalSymlinks(file); err == nil && target != file {
 		at = append(at, target)

@@ -63,7 +63,8 @@ func Enforce(p Paths) (inForce string, err error) {
 // movable is a folder in which files can move from one subfolder to another.
 func movable(paths ...string) landlock.FSRule { return landlock.RWDirs(paths...).WithRefer() }
 
-// rule is the rule for a path; none when it does not exist.
+// rule is the rule for a path; none when it does not exist, or is a socket or a
+// pipe, which need none.
 func rule(path string, dirs, files func(...string) landlock.FSRule) []landlock.Rule {
 	info, err := os.Stat(path)
 	switch {
@@ -71,8 +72,10 @@ func rule(path string, dirs, files func(...string) landlock.FSRule) []landlock.R
 		return nil
 	case info.IsDir():
 		return []landlock.Rule{dirs(path).IgnoreIfMissing()}
+	case info.Mode().IsRegular(), info.Mode()&os.ModeDevice != 0:
+		return []landlock.Rule{files(path).IgnoreIfMissing()}
 	}
-	return []landlock.Rule{files(path).IgnoreIfMissing()}
+	return nil
 }
 
 // Beyond returns the paths of other that p does not reach.

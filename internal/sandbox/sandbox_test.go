@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 func child(dir string) {
 	var did map[string]string
 	said, err := sandbox.Enforce(sandbox.Paths{
-		Read:  []string{dir + "/read", dir + "/one", dir + "/missing"},
+		Read:  []string{dir + "/read", dir + "/one", dir + "/missing", "/dev/stdout"},
 		Write: []string{dir + "/write"},
 	})
 	word := func(err error) string {
