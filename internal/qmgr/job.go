@@ -130,13 +130,25 @@ func (j *job) done(b *batch, t Transport, times deliver.Times, results []deliver
 	}
 	for i := range outcomes {
 		r := &outcomes[i]
-		if r.Status == deliver.Bounced && j.m.o.SoftBounce && !j.env.Probe {
-			r.Status, r.DSN, r.SoftBounced = deliver.Deferred, "4"+strings.TrimPrefix(r.DSN, "5"), true
+		if j.m.o.SoftBounce && !j.env.Probe {
+			soften(r)
+			if r.Expansion != nil {
+				for k := range r.Expansion.Parts {
+					soften(&r.Expansion.Parts[k].Result)
+				}
+			}
 		}
 		r.Recipient = b.indexes[i]
 		r.Each(b.recipients[i], func(p deliver.Part) { j.logResult(j.m.logOf(p.Result, t), p.To, p.Result, times) })
 	}
 	j.collect(outcomes)
+}
+
+// soften makes a failure temporary (soft_bounce).
+func soften(r *deliver.Result) {
+	if r.Status == deliver.Bounced {
+		r.Status, r.DSN, r.SoftBounced = deliver.Deferred, "4"+strings.TrimPrefix(r.DSN, "5"), true
+	}
 }
 
 func (j *job) collect(outcomes []deliver.Result) {

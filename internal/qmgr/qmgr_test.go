@@ -37,6 +37,7 @@ type agent struct {
 	mu       sync.Mutex
 	requests []deliver.Request
 	now, max int           // deliveries at once
+	busy     bool          // what the recipient of that name is; changed between attempts
 	gate     chan struct{} // when set, a delivery waits for a value
 }
 
@@ -70,6 +71,20 @@ func (a *agent) Deliver(ctx context.Context, r *deliver.Request) (results []deli
 			results = append(results, deliver.Result{Recipient: i, Status: deliver.Sent, DSN: "2.0.0", Relay: "mx", Text: "250 ok", Relayed: true, Reports: true})
 		case "later":
 			results = append(results, deliver.Result{Recipient: i, Status: deliver.Deferred, DSN: "4.2.0", Relay: "virtual", Text: "busy"})
+		case "team": // an alias of one that gets it and one that does not
+			x := &deliver.Expansion{Alias: true, Parts: []deliver.Part{
+				{To: mail.Recipient{Address: "ann@example.com", Original: to.Address}, Result: deliver.Result{Status: deliver.Sent, DSN: "2.0.0", Relay: "virtual", Text: "delivered"}},
+				{To: mail.Recipient{Address: "gone@example.com", Original: to.Address}, Result: deliver.Result{Status: deliver.Bounced, DSN: "5.1.1", Relay: "virtual", Text: "unknown user"}},
+			}}
+			sum := x.Sum()
+			sum.Recipient = i
+			results = append(results, sum)
+		case "busy":
+			res := deliver.Result{Recipient: i, Status: deliver.Sent, DSN: "2.0.0", Relay: "virtual", Text: "delivered"}
+			if a.busy {
+				res = deliver.Result{Recipient: i, DSN: "4.2.0", Relay: "virtual", Text: "busy"}
+			}
+			results = append(results, res)
 		case "never":
 			results = append(results, deliver.Result{Recipient: i, Status: deliver.Bounced, DSN: "5.1.1", Relay: "virtual", Text: "unknown user"})
 		}
