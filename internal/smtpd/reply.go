@@ -148,7 +148,7 @@ func (s *session) withFooter(r mail.Reply, texts []string) []string {
 func (s *session) expand(text string) string {
 	out, err := config.Expand(text, func(name string) (string, bool) {
 		v, ok := s.attribute(name)
-		if !ok {
+		if !ok && !waits(name) {
 			s.warn("unknown macro name \"%s\" in expansion request", name)
 		}
 		return s.censor(v), ok
@@ -169,6 +169,16 @@ func (s *session) censor(v string) string {
 		}
 	}
 	return string(out)
+}
+
+// waits reports whether a $name has no value only because the client has not
+// said it yet.
+func waits(name string) bool {
+	switch name {
+	case "helo_name", "sender", "sender_name", "sender_domain", "recipient", "recipient_name", "recipient_domain":
+		return true
+	}
+	return false
 }
 
 // attribute is what a $name of a footer stands for.
