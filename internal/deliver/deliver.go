@@ -107,6 +107,10 @@ type Result struct {
 	// SoftBounced: deferred only because soft_bounce says so.
 	SoftBounced bool `json:"-"`
 
+	// Down: it is the next hop that is in trouble, and other mail for it would
+	// fare the same.
+	Down bool `json:"-"`
+
 	// Uses is how many messages the connection has taken, this one included;
 	// 0 when it was made for this one.
 	Uses int `json:"-"`

@@ -17,8 +17,17 @@ func (j *job) finish(ctx, kill context.Context) {
 	told := j.notify(kill)
 	left, leftIndexes := j.entries(func(_ int, r deliver.Result, _ bool) bool { return r.Status == deliver.Deferred })
 	if len(left) > 0 && ctx.Err() == nil && j.expired(now) {
-		j.m.log.Info(fmt.Sprintf("%s: from=<%s>, status=expired, returned to sender",
-			j.env.QueueID, mail.Quote(j.env.Sender)))
+		for i := range left {
+			if r := &left[i].Result; r.DSN == "" { // never tried
+				r.DSN, r.Text = "4.4.7", "delivery time expired"
+			}
+		}
+		status := "expired"
+		if j.msg.Expired() {
+			status = "force-expired"
+		}
+		j.m.log.Info(fmt.Sprintf("%s: from=<%s>, status=%s, returned to sender",
+			j.env.QueueID, mail.Quote(j.env.Sender), status))
 		if j.tell(j.m.o.Bouncer.Failed, kill, left) {
 			left, leftIndexes = nil, nil
 		}

@@ -27,13 +27,6 @@ type Transport struct {
 	Processes int
 }
 
-// Limits are the parameters that a transport can have of its own
-// (TRANSPORT_destination_recipient_limit and so on).
-type Limits struct {
-	Concurrency int // deliveries at once to one destination; 0 is no limit
-	Recipients  int // recipients in one delivery; 0 is no limit
-}
-
 // Options are what a Manager works with.
 type Options struct {
 	Settings
@@ -63,27 +56,48 @@ type Manager struct {
 	o          Options
 	log        *slog.Logger
 	rewriteLog *slog.Logger
-	slots      slots
-	missing    sync.Map     // transports that do not exist and were warned about
+	sched      *scheduler
+	budget     budget
+	jobs       sync.WaitGroup
 	probes     atomic.Int64 // being delivered
+
+	mu      sync.Mutex
+	missing map[string]time.Time // transports that do not exist, and when that was said
 }
 
 // New returns a manager that does nothing until Run.
 func New(o Options) *Manager {
-	return &Manager{
+	m := &Manager{
 		o:          o,
 		log:        o.Log.With(maillog.Service(o.SyslogName + "/qmgr")),
 		rewriteLog: o.Log.With(maillog.Service(o.SyslogName + "/trivial-rewrite")),
-		slots:      slots{busy: map[string]*slot{}},
+		missing:    make(map[string]time.Time),
 	}
+	m.sched = &scheduler{
+		clock: o.Clock, deadly: o.MinimalBackoff, limits: m.limits,
+		room:    func(transport string) int { return o.Transports[transport].Processes },
+		deliver: func(b *batch) { b.job.deliver(b) },
+	}
+	m.budget.free = max(o.RecipientLimit, 1)
+	return m
+}
+
+// limits returns the limits of a transport, when it is used first.
+func (m *Manager) limits(transport string) Limits {
+	l := m.o.Limits(transport)
+	for _, p := range l.Problems {
+		m.log.Warn(p)
+	}
+	return l
 }
 
 // Run works until ctx ends and then waits for the deliveries under way. When
 // kill ends these are cut short, and what they had not done is done later. kill
 // must not end before ctx.
 func (m *Manager) Run(ctx, kill context.Context) {
-	var active sync.WaitGroup
-	defer active.Wait()
+	m.sched.start(ctx)
+	defer m.jobs.Wait()
+	defer m.stop()
 	room := make(chan struct{}, max(m.o.ActiveLimit, 1))
 	for {
 		select {
@@ -95,11 +109,25 @@ func (m *Manager) Run(ctx, kill context.Context) {
 		if err != nil {
 			return
 		}
-		active.Go(func() {
-			j := newJob(m, msg)
-			j.run(ctx, kill)
+		j := newJob(m, msg, ctx, kill)
+		if !m.budget.take(ctx, j.weight()) {
+			j.putBack()
+			return
+		}
+		m.jobs.Add(1)
+		j.ended = func() {
+			m.budget.give(j.weight())
 			<-room
-		})
+			m.jobs.Done()
+		}
+		go j.run()
+	}
+}
+
+// stop ends what has not begun.
+func (m *Manager) stop() {
+	for _, b := range m.sched.stop() {
+		b.job.release(len(b.indexes))
 	}
 }
 
@@ -125,9 +153,13 @@ func (j *job) logResult(log *slog.Logger, to mail.Recipient, r deliver.Result, t
 	log.Info(line)
 }
 
-// warnMissing says once that a transport does not exist.
+// warnMissing says that a transport does not exist, every transport_retry_time.
 func (m *Manager) warnMissing(name string) {
-	if _, warned := m.missing.LoadOrStore(name, true); !warned {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.o.Clock.Now()
+	if last, warned := m.missing[name]; !warned || now.Sub(last) >= m.o.TransportRetry {
+		m.missing[name] = now
 		m.log.Warn(fmt.Sprintf("connect to transport private/%s: No such file or directory", name))
 	}
 }

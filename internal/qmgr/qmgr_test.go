@@ -588,26 +588,3 @@ func TestEnd(t *testing.T) {
 		}
 	}
 }
-
-func TestSlotsHandOver(t *testing.T) {
-	s := slots{busy: map[string]*slot{}}
-	if s.take(t.Context(), "a", 1) != nil {
-		t.Fatal("no place")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	gaveUp, got := make(chan error), make(chan error)
-	go func() { gaveUp <- s.take(ctx, "a", 1) }()
-	cancel()
-	if err := <-gaveUp; err == nil {
-		t.Fatal("two places where there is one")
-	}
-	go func() { got <- s.take(t.Context(), "a", 1) }()
-	s.give("a", 1)
-	if err := <-got; err != nil {
-		t.Fatal(err)
-	}
-	s.give("a", 1)
-	if len(s.busy) != 0 {
-		t.Errorf("left: %v", s.busy)
-	}
-}

@@ -17,6 +17,13 @@ type batch struct {
 	queue      string // the destination that concurrency is counted for, lower case
 	indexes    []int  // in the envelope
 	recipients []mail.Recipient
+
+	// For the scheduler.
+	job            *job
+	flow           string // those of one sender share
+	dest           *destination
+	turn, laneTurn uint64
+	serial         uint64
 }
 
 // route is where one recipient goes.
@@ -38,10 +45,10 @@ func (j *job) batches(src evidence.Source, pending []int) []*batch {
 	var list []*batch
 	var last *batch
 	for _, r := range j.routes(src, pending) {
-		limit := j.m.o.Limits(r.transport).Recipients
+		limit := j.m.sched.limitsOf(r.transport).Recipients
 		if last == nil || last.transport != r.transport || last.queue != r.queue || last.nexthop != r.nexthop ||
 			limit > 0 && len(last.indexes) == limit {
-			last = &batch{transport: r.transport, nexthop: r.nexthop, queue: r.queue}
+			last = &batch{transport: r.transport, nexthop: r.nexthop, queue: r.queue, job: j, flow: j.flow()}
 			list = append(list, last)
 		}
 		to := j.env.Recipients[r.index]
@@ -66,7 +73,7 @@ func (j *job) routes(src evidence.Source, pending []int) []route {
 			continue
 		}
 		r.index = i
-		r.queue = strings.ToLower(j.m.destination(r, j.m.o.Limits(r.transport).Recipients))
+		r.queue = strings.ToLower(j.m.destination(r, j.m.sched.limitsOf(r.transport).Recipients))
 		list = append(list, r)
 	}
 	slices.SortStableFunc(list, func(a, b route) int {

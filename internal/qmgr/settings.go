@@ -1,7 +1,6 @@
 package qmgr
 
 import (
-	"sync"
 	"time"
 
 	"sekisho/internal/config"
@@ -20,9 +19,11 @@ type Settings struct {
 	Myhostname                         string
 	DefaultFilterNexthop               string
 	RecipientDelimiter                 string
-	DelayDigits                        int  // of logged delays
-	NegativeCache                      bool // address_verify_negative_cache, for the log
-	ProbeLimit                         int  // address probes being delivered
+	DelayDigits                        int           // of logged delays
+	NegativeCache                      bool          // address_verify_negative_cache, for the log
+	ProbeLimit                         int           // address probes being delivered
+	RecipientLimit                     int           // recipients being worked on at once
+	TransportRetry                     time.Duration // between attempts with a transport that does not work
 	// Limits returns the limits of a transport.
 	Limits func(transport string) Limits
 }
@@ -46,41 +47,8 @@ func FromConfig(c *config.Config) Settings {
 		DelayDigits:          c.Int("delay_logging_resolution_limit"),
 		NegativeCache:        c.Bool("address_verify_negative_cache"),
 		ProbeLimit:           c.Int("address_verify_pending_request_limit"),
-		Limits:               remembered(func(transport string) Limits { return limits(c, transport) }),
+		RecipientLimit:       c.Int("qmgr_message_recipient_limit"),
+		TransportRetry:       c.Duration("transport_retry_time"),
+		Limits:               func(transport string) Limits { return transportLimits(c, transport) },
 	}
-}
-
-// remembered asks once for each transport: there are few, and each message asks.
-func remembered(ask func(transport string) Limits) func(string) Limits {
-	var known sync.Map
-	return func(transport string) Limits {
-		if l, ok := known.Load(transport); ok {
-			return l.(Limits)
-		}
-		l := ask(transport)
-		known.Store(transport, l)
-		return l
-	}
-}
-
-func limits(c *config.Config, transport string) Limits {
-	return Limits{
-		Concurrency: limit(c, transport, "concurrency"),
-		Recipients:  limit(c, transport, "recipient"),
-	}
-}
-
-// limit is TRANSPORT_destination_KIND_limit, or the default for all transports.
-func limit(c *config.Config, transport, kind string) int {
-	suffix := "_destination_" + kind + "_limit"
-	if c.Set(transport+suffix) || builtIn[transport+suffix] {
-		return c.Int(transport + suffix)
-	}
-	return c.Int("default" + suffix)
-}
-
-// builtIn are the transport limits that have defaults of their own.
-var builtIn = map[string]bool{
-	"local_destination_concurrency_limit": true,
-	"local_destination_recipient_limit":   true,
 }

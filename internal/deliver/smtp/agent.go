@@ -69,6 +69,7 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Resul
 	out := make([]deliver.Result, len(d.results))
 	for i, result := range d.results {
 		out[i] = *result
+		out[i].Down = d.down && result.Status == deliver.Deferred
 	}
 	return out
 }
@@ -125,6 +126,7 @@ type delivery struct {
 	fallback bool // this is one of smtp_fallback_relay
 	lastSite bool // no other next hop is left
 	lastHost bool // no other host is left
+	down     bool // the next hop is in trouble, not only these recipients
 
 	loadOnDemand, storeOnDemand bool            // the destination is busy
 	load, store                 bool            // use connections that were kept, keep them
@@ -347,6 +349,10 @@ func (d *delivery) fail(relay string, recipients []int, t trouble) {
 	}
 }
 
+// hostFailed takes down that it was a host that did not work: the last one, or
+// the delivery goes on with the next.
+func (d *delivery) hostFailed(t trouble) { d.down = d.down || d.lastHost && t.soft() }
+
 func (d *delivery) set(i int, relay string, t trouble) {
 	r := &deliver.Result{
 		Recipient: i, Status: deliver.Bounced, DSN: t.dsn, Text: t.text, Relay: relay,
@@ -383,6 +389,7 @@ func (d *delivery) giveUp(sites []string) {
 		d.a.Log.Warn("relayhost configuration problem")
 		d.why.dsn = "4.3.5"
 	}
+	d.down = d.down || d.why.soft()
 	for _, i := range d.left() {
 		d.set(i, "none", d.why)
 	}

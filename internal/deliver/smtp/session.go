@@ -267,6 +267,7 @@ func (s *session) isMyself(name string) bool {
 func (s *session) fail(t trouble) bool {
 	s.throttle()
 	s.d.fail(s.relay(), s.d.left(), t)
+	s.d.hostFailed(t)
 	return false
 }
 
@@ -311,7 +312,9 @@ func (s *session) brokenFor(recipients []int, err error, doing string) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		text = fmt.Sprintf("conversation with %s timed out while %s", s.name(), doing)
 	}
-	s.d.fail(s.relay(), recipients, trouble{dsn: "4.4.2", text: text})
+	t := trouble{dsn: "4.4.2", text: text}
+	s.d.fail(s.relay(), recipients, t)
+	s.d.hostFailed(t)
 }
 
 // begin starts a request that the server has limit for.

@@ -168,7 +168,11 @@ func (s *session) noHandshake() bool {
 	} else {
 		s.throttle()
 	}
-	s.d.fail(s.relay(), s.d.left(), trouble{dsn: "4.7.5", text: "Cannot start TLS: handshake failure"})
+	t := trouble{dsn: "4.7.5", text: "Cannot start TLS: handshake failure"}
+	s.d.fail(s.relay(), s.d.left(), t)
+	if s.throttled {
+		s.d.hostFailed(t)
+	}
 	return false
 }
 
