@@ -189,7 +189,7 @@ func start(r peerRequest) error {
 // names serves a zone to the system's resolver.
 func names(text string) error {
 	for file, text := range map[string]string{
-		"/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n", "/etc/hosts": "127.0.0.1 localhost\n",
+		"/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:2\n", "/etc/hosts": "127.0.0.1 localhost\n",
 	} {
 		with := filepath.Join("/run", filepath.Base(file))
 		if err := os.WriteFile(with, []byte(text), 0o644); err != nil {
