@@ -133,6 +133,7 @@ func TestNextHopFailsAfterTheDot(t *testing.T) {
 relay_domains = there.test
 relay_transport = smtp:[127.0.0.1]:`+portOf(hop.addr)+`
 smtp_data_done_timeout = 1s
+smtp_destination_concurrency_failed_cohort_limit = 0
 `)
 	addr := freePorts(t, 1)[0]
 	s.services(t, addr+" inet n - n - - smtpd\n")

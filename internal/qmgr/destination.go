@@ -21,7 +21,8 @@ type destination struct {
 	failure float64 // towards the next decrease, 0 to 1
 	cohorts float64 // failed rounds in a row
 	resting bool    // between two deliveries (destination_rate_delay)
-	dead    bool    // no delivery before until
+	dead    bool    // no delivery before until, or before another flush
+	flush   int64   // how many there had been when it died
 	until   time.Time
 	why     deliver.Result // that it is dead
 	todo    batches
@@ -68,15 +69,15 @@ func (d *destination) worked() {
 
 // failed takes down that the destination as a whole did not work
 // (qmgr_queue_throttle). After as many failed rounds as the transport allows it
-// is dead until a time.
-func (d *destination) failed(why deliver.Result, until time.Time) {
+// is dead until a time, or until somebody flushes the queue another time.
+func (d *destination) failed(why deliver.Result, until time.Time, flush int64) {
 	if d.dead {
 		return
 	}
 	l := &d.lane.limits
 	d.cohorts += 1 / float64(d.window)
 	if l.FailedCohorts > 0 && d.cohorts >= float64(l.FailedCohorts) {
-		d.dead, d.until, d.why = true, until, why
+		d.dead, d.until, d.flush, d.why = true, until, flush, why
 		return
 	}
 	feedback := l.Negative.at(d.window)

@@ -74,7 +74,7 @@ func New(o Options) *Manager {
 		missing:    make(map[string]time.Time),
 	}
 	m.sched = &scheduler{
-		clock: o.Clock, deadly: o.MinimalBackoff, limits: m.limits,
+		clock: o.Clock, deadly: o.MinimalBackoff, limits: m.limits, flushes: o.Queue.Flushes,
 		room:    func(transport string) int { return o.Transports[transport].Processes },
 		deliver: func(b *batch) { b.job.deliver(b) },
 	}

@@ -21,6 +21,8 @@ type scheduler struct {
 	deadly time.Duration // how long a dead destination stays so
 	limits func(transport string) Limits
 	room   func(transport string) int // deliveries at once; 0: no limit
+	// flushes counts how often mail was to be tried now, dead destinations too.
+	flushes func() int64
 	// deliver delivers a batch and calls done; each call has a goroutine.
 	deliver func(*batch)
 
@@ -98,7 +100,8 @@ func (s *scheduler) submit(b *batch) (verdict, deliver.Result) {
 	return queued, deliver.Result{}
 }
 
-// destination returns a destination, back from the dead if it is time.
+// destination returns a destination, back from the dead if it is time or somebody
+// asks for it.
 func (s *scheduler) destination(l *lane, name string) *destination {
 	d := l.dests[name]
 	now := s.clock.Now()
@@ -109,7 +112,7 @@ func (s *scheduler) destination(l *lane, name string) *destination {
 		d = &destination{name: name, lane: l, window: l.limits.Initial, place: -1}
 		l.dests[name] = d
 	}
-	if d.dead && !now.Before(d.until) {
+	if d.dead && (!now.Before(d.until) || s.flushes() != d.flush) {
 		d.dead, d.cohorts, d.success, d.failure = false, 0, 0, 0
 		d.window = max(d.busy, l.limits.Initial)
 	}
@@ -167,7 +170,7 @@ func (s *scheduler) done(b *batch, down *deliver.Result) (orphans []*batch, why 
 	d := b.dest
 	l := d.lane
 	if down != nil {
-		d.failed(*down, s.clock.Now().Add(s.deadly))
+		d.failed(*down, s.clock.Now().Add(s.deadly), s.flushes())
 	} else {
 		d.worked()
 	}

@@ -21,13 +21,14 @@ type bench struct {
 	mu    sync.Mutex
 	began []*batch // and not ended
 	came  chan struct{}
+	flush int64
 	log   []string // flows in the order in which they began
 }
 
 func newBench(t *testing.T, l Limits, room int) *bench {
 	b := &bench{t: t, clock: clock.NewManual(start), came: make(chan struct{}, 1<<16)}
 	b.scheduler = &scheduler{
-		clock: b.clock, deadly: 5 * time.Minute,
+		clock: b.clock, deadly: 5 * time.Minute, flushes: func() int64 { return b.flush },
 		limits: func(string) Limits { return l }, room: func(string) int { return room },
 		deliver: func(x *batch) {
 			b.mu.Lock()
@@ -148,46 +149,51 @@ func TestFeedback(t *testing.T) {
 // After a round of failures a destination is dead for a while: nothing is tried,
 // and what waits is put off.
 func TestDeadDestination(t *testing.T) {
-	b := newBench(t, ordinary(), 0)
-	b.put("s", "d", 50)
-	b.running(5)
-	b.put("s", "other", 1)
-	b.running(6)
-	// One failure of five, of three and of two is more than a round.
-	n := 0
-	var orphans []*batch
-	for len(orphans) == 0 {
-		n++
-		orphans = b.end("no route")
+	for name, revive := range map[string]func(b *bench){
+		"time":    func(b *bench) { b.clock.Advance(1) },
+		"a flush": func(b *bench) { b.flush++ },
+	} {
+		b := newBench(t, ordinary(), 0)
+		b.put("s", "d", 50)
+		b.running(5)
+		b.put("s", "other", 1)
+		b.running(6)
+		// One failure of five, of three and of two is more than a round.
+		n := 0
+		var orphans []*batch
+		for len(orphans) == 0 {
+			n++
+			orphans = b.end("no route")
+		}
+		if n != 3 || len(orphans) != 45 {
+			t.Errorf("dead after %d failures with %d put off, want 3 and 45", n, len(orphans))
+		}
+		v, why := b.submit(&batch{transport: "t", queue: "d"})
+		if v != suspend || why.DSN != "4.4.1" || why.Text != "no route" {
+			t.Errorf("submitted to a dead destination: %v %+v", v, why)
+		}
+		b.clock.Advance(5*time.Minute - 1)
+		if v, _ := b.submit(&batch{transport: "t", queue: "d"}); v != suspend {
+			t.Error(name + ": back too early")
+		}
+		revive(b)
+		b.put("s", "d", 50)
+		b.running(3 + 3) // two of d's first deliveries and other's still run
 	}
-	if n != 3 || len(orphans) != 45 {
-		t.Errorf("dead after %d failures with %d put off, want 3 and 45", n, len(orphans))
-	}
-	v, why := b.submit(&batch{transport: "t", queue: "d"})
-	if v != suspend || why.DSN != "4.4.1" || why.Text != "no route" {
-		t.Errorf("submitted to a dead destination: %v %+v", v, why)
-	}
-	b.clock.Advance(5*time.Minute - 1)
-	if v, _ := b.submit(&batch{transport: "t", queue: "d"}); v != suspend {
-		t.Error("back too early")
-	}
-	b.clock.Advance(1)
-	b.put("s", "d", 50)
-	b.running(3 + 3) // two of d's first deliveries and other's still run
 }
 
 // A success forgives the failures before it.
 func TestSuccessForgivesFailures(t *testing.T) {
 	d := &destination{window: 5, busy: 5, lane: &lane{limits: ordinary()}}
 	for range 40 {
-		d.failed(deliver.Result{}, start)
+		d.failed(deliver.Result{}, start, 0)
 		if d.dead || d.window < 1 {
 			t.Fatalf("dead %v, window %d", d.dead, d.window)
 		}
 		d.worked()
 	}
 	for range 2 { // of two
-		d.failed(deliver.Result{}, start)
+		d.failed(deliver.Result{}, start, 0)
 	}
 	if !d.dead {
 		t.Error("not dead")

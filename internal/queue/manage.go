@@ -114,8 +114,13 @@ func (q *Queue) change(id string, u update, allowed func(*entry) error, then fun
 	return nil
 }
 
+// Flushes returns how often somebody has asked for mail to be tried now: what
+// was known about destinations that do not work is to be forgotten then.
+func (q *Queue) Flushes() int64 { return q.flushes.Load() }
+
 // Flush makes all messages due now that are neither held nor claimed.
 func (q *Queue) Flush() {
+	q.flushes.Add(1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := nanos(q.clock.Now())
@@ -127,6 +132,7 @@ func (q *Queue) Flush() {
 
 // FlushMessage makes one message due now, if it is neither held nor claimed.
 func (q *Queue) FlushMessage(id string) error {
+	q.flushes.Add(1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.entries[id]

@@ -50,6 +50,8 @@ type Queue struct {
 	buffers sync.Pool    // of *[]byte, for drafts
 	memory  atomic.Int64 // bytes of content kept in memory
 
+	flushes atomic.Int64
+
 	mu      sync.Mutex
 	entries map[string]*entry // every message, claimed and held ones too
 	drafts  map[string]bool
