@@ -87,7 +87,7 @@ func (p *printer) run(args []string) error {
 	if !p.queue {
 		return fmt.Errorf("%s: Sekisho's queue files are not Postfix's; use -q with the queue id", ids[0])
 	}
-	cfg, _, err := config.ReadMain(p.dir)
+	cfg, err := spool.Config(p.dir)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ type run struct {
 func (r *run) warn(text string) { fmt.Fprintln(r.env.Err, "postqueue: warning: "+text) }
 
 func (r *run) run(mode getopt.Option) error {
-	cfg, _, err := config.ReadMain(r.dir)
+	cfg, err := spool.Config(r.dir)
 	if err != nil {
 		return trouble(err)
 	}

@@ -17,7 +17,6 @@ import (
 	"sekisho/internal/applet/getopt"
 	"sekisho/internal/applet/spool"
 	"sekisho/internal/clock"
-	"sekisho/internal/config"
 	"sekisho/internal/queue"
 	"sekisho/internal/queue/control"
 )
@@ -101,7 +100,7 @@ func (r *run) run(args []string) error {
 	if err := r.options(args); err != nil {
 		return err
 	}
-	cfg, _, err := config.ReadMain(r.dir)
+	cfg, err := spool.Config(r.dir)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,6 @@ import (
 
 	"sekisho/internal/applet/spool"
 	"sekisho/internal/clock"
-	"sekisho/internal/config"
 	"sekisho/internal/mail"
 	"sekisho/internal/queue/control"
 )
@@ -101,7 +100,7 @@ func (e *Env) open(c Common) (control.Spool, error) {
 	if dir == "" {
 		dir = e.Config
 	}
-	cfg, _, err := config.ReadMain(dir)
+	cfg, err := spool.Config(dir)
 	if err != nil {
 		return nil, err
 	}

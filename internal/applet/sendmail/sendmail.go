@@ -18,6 +18,7 @@ import (
 
 	"sekisho/internal/applet/exit"
 	"sekisho/internal/applet/postqueue"
+	"sekisho/internal/applet/spool"
 	"sekisho/internal/clock"
 	"sekisho/internal/config"
 	"sekisho/internal/mail"
@@ -110,7 +111,7 @@ func (m *message) send(say func(string)) error {
 	if m.options.config != "" {
 		dir = m.options.config
 	}
-	cfg, _, err := config.ReadMain(dir)
+	cfg, err := spool.Config(dir)
 	if err != nil {
 		return trouble(err)
 	}

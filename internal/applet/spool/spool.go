@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"sekisho/internal/clock"
@@ -15,6 +16,17 @@ import (
 	"sekisho/internal/queue"
 	"sekisho/internal/queue/control"
 )
+
+// Config reads the main.cf of a configuration folder. Names in it that begin
+// with $config_directory are the server's, wherever the command is started.
+func Config(dir string) (*config.Config, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg, _, err := config.ReadMain(dir)
+	return cfg, err
+}
 
 // Open opens the spool. down tells that no server runs.
 func Open(cfg *config.Config, c clock.Clock, log *slog.Logger) (s control.Spool, down bool, err error) {
