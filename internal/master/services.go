@@ -10,15 +10,6 @@ import (
 	"sekisho/internal/site"
 )
 
-// parts are the daemons of Postfix that have no process here, because they are
-// part of this one or because nothing needs them.
-var parts = map[string]bool{
-	"smtpd": true, "cleanup": true, "qmgr": true, "oqmgr": true, "nqmgr": true, "trivial-rewrite": true,
-	"bounce": true, "virtual": true, "local": true, "pipe": true, "smtp": true, "lmtp": true, "error": true, "discard": true,
-	"anvil": true, "tlsmgr": true, "proxymap": true, "scache": true, "postlogd": true, "pickup": true,
-	"showq": true, "flush": true, "verify": true, "dnsblog": true, "tlsproxy": true,
-}
-
 // strangers tells of the services in master.cf that are not served as they are
 // written, one line each.
 func strangers(cfg *config.Config) []string {
@@ -30,7 +21,7 @@ func strangers(cfg *config.Config) []string {
 			out = append(out, fmt.Sprintf("%s: service %s: Sekisho has no postscreen; clients go straight to the smtpd service of type pass", e.Pos, e.Name))
 		case site.IsSMTPD(e) && e.Type != "inet" && e.Type != "pass":
 			out = append(out, fmt.Sprintf("%s: service %s (%s) is not served: smtpd is for inet services only", e.Pos, e.Name, e.Type))
-		case !parts[daemon]:
+		case !site.Runs(daemon):
 			out = append(out, fmt.Sprintf("%s: service %s is not served: Sekisho has no %s", e.Pos, e.Name, daemon))
 		}
 	}
