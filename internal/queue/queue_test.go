@@ -494,7 +494,7 @@ func TestConcurrentCommitsShareDirectorySyncs(t *testing.T) {
 	}
 	close(release)
 	wg.Wait()
-	if syncs > 10 || syncs < 2 { // one under way when most came, one for them, and stragglers
+	if syncs > 10 || syncs < 1 { // one for most, or one under way and one for them, and stragglers
 		t.Errorf("%d syncs for 20 messages", syncs)
 	}
 	for range 20 {
